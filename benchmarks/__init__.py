@@ -1,0 +1,1 @@
+"""What wrapping a client costs, measured on this machine: ``python -m benchmarks overhead``."""

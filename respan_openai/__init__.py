@@ -1,0 +1,223 @@
+"""Existing openai-python code, through the Respan gateway, by changing one line.
+
+    client = wrap(OpenAI())
+
+Names are loaded when they are first used: importing this package imports nothing else.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+
+if TYPE_CHECKING:
+    from ._client import (
+        wrap as wrap,
+    )
+    from ._context import (
+        last_call as last_call,
+    )
+    from ._context import (
+        params as params,
+    )
+    from ._context import (
+        record_of as record_of,
+    )
+    from ._params import (
+        ApiControls as ApiControls,
+    )
+    from ._params import (
+        CacheOptions as CacheOptions,
+    )
+    from ._params import (
+        ComposedPrompt as ComposedPrompt,
+    )
+    from ._params import (
+        Credential as Credential,
+    )
+    from ._params import (
+        CustomerCredentials as CustomerCredentials,
+    )
+    from ._params import (
+        CustomerParams as CustomerParams,
+    )
+    from ._params import (
+        EvalParams as EvalParams,
+    )
+    from ._params import (
+        ImageVariable as ImageVariable,
+    )
+    from ._params import (
+        JSONVariable as JSONVariable,
+    )
+    from ._params import (
+        LoadBalanceGroup as LoadBalanceGroup,
+    )
+    from ._params import (
+        LoadBalanceModel as LoadBalanceModel,
+    )
+    from ._params import (
+        OverrideConfig as OverrideConfig,
+    )
+    from ._params import (
+        Prompt as Prompt,
+    )
+    from ._params import (
+        RespanParams as RespanParams,
+    )
+    from ._params import (
+        RetryParams as RetryParams,
+    )
+    from ._params import (
+        TextVariable as TextVariable,
+    )
+    from ._params import (
+        body as body,
+    )
+    from ._transport import (
+        AsyncRespanTransport as AsyncRespanTransport,
+    )
+    from ._transport import (
+        RespanTransport as RespanTransport,
+    )
+    from .calls import (
+        Attempt as Attempt,
+    )
+    from .calls import (
+        CallHook as CallHook,
+    )
+    from .calls import (
+        CallRecord as CallRecord,
+    )
+    from .exceptions import (
+        ConfigError as ConfigError,
+    )
+    from .exceptions import (
+        NotServedError as NotServedError,
+    )
+    from .exceptions import (
+        ParamsError as ParamsError,
+    )
+    from .exceptions import (
+        RedirectRefused as RedirectRefused,
+    )
+    from .exceptions import (
+        RespanError as RespanError,
+    )
+    from .exceptions import (
+        RespanWarning as RespanWarning,
+    )
+    from .local import (
+        Echo as Echo,
+    )
+    from .local import (
+        LocalGateway as LocalGateway,
+    )
+    from .openrouter import (
+        OpenRouter as OpenRouter,
+    )
+    from .targets import (
+        Gateway as Gateway,
+    )
+    from .targets import (
+        Provider as Provider,
+    )
+
+    __version__: str
+
+__all__ = [
+    "ApiControls",
+    "AsyncRespanTransport",
+    "Attempt",
+    "CacheOptions",
+    "CallHook",
+    "CallRecord",
+    "ComposedPrompt",
+    "ConfigError",
+    "Credential",
+    "CustomerCredentials",
+    "CustomerParams",
+    "Echo",
+    "EvalParams",
+    "Gateway",
+    "ImageVariable",
+    "JSONVariable",
+    "LoadBalanceGroup",
+    "LoadBalanceModel",
+    "LocalGateway",
+    "NotServedError",
+    "OpenRouter",
+    "OverrideConfig",
+    "ParamsError",
+    "Prompt",
+    "Provider",
+    "RedirectRefused",
+    "RespanError",
+    "RespanParams",
+    "RespanTransport",
+    "RespanWarning",
+    "RetryParams",
+    "TextVariable",
+    "body",
+    "last_call",
+    "params",
+    "record_of",
+    "wrap",
+]
+
+#: Module -> the public names that live in it.
+_HOMES = {
+    "_client": ("wrap",),
+    "_context": ("last_call", "params", "record_of"),
+    "_params": (
+        "ApiControls",
+        "CacheOptions",
+        "ComposedPrompt",
+        "Credential",
+        "CustomerCredentials",
+        "CustomerParams",
+        "EvalParams",
+        "ImageVariable",
+        "JSONVariable",
+        "LoadBalanceGroup",
+        "LoadBalanceModel",
+        "OverrideConfig",
+        "Prompt",
+        "RespanParams",
+        "RetryParams",
+        "TextVariable",
+        "body",
+    ),
+    "_transport": ("AsyncRespanTransport", "RespanTransport"),
+    "calls": ("Attempt", "CallHook", "CallRecord"),
+    "exceptions": (
+        "ConfigError",
+        "NotServedError",
+        "ParamsError",
+        "RedirectRefused",
+        "RespanError",
+        "RespanWarning",
+    ),
+    "local": ("Echo", "LocalGateway"),
+    "openrouter": ("OpenRouter",),
+    "targets": ("Gateway", "Provider"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("respan-openai")
+    elif name in _HOME:
+        value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,158 @@
+"""What is asked: one call as the SDK built it, in plain values.
+
+Bodies are looked into with byte searches where that is enough, because parsing 200 KB of messages
+costs more than everything else this package does.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+
+#: Paths that the gateway documents (contract.md, section 1), below whatever base the client uses.
+SERVED = (
+    b"/chat/completions",
+    b"/responses",
+    b"/embeddings",
+    b"/audio/transcriptions",
+    b"/audio/speech",
+)
+
+
+@dataclass(slots=True)
+class Outgoing:
+    """A request as one place wants it.
+
+    Attributes:
+        url: Absolute.
+        headers: All of them, in order; names and values as bytes.
+        body: ``None`` sends the original's body, whatever it is.
+        model: Asked for in it, where known; for the record only.
+    """
+
+    url: str
+    headers: list[tuple[bytes, bytes]]
+    body: bytes | None = None
+    model: str | None = None
+
+
+@dataclass(slots=True)
+class Call:
+    """One call of the SDK.
+
+    Attributes:
+        method: Upper case.
+        url: Absolute, as the SDK built it.
+        raw_path: Path and query of it.
+        path: Below the base, as the gateway documents it: ``/chat/completions``.
+        headers: As the SDK built them.
+        body: ``None`` if it is not in memory: multipart, or a generator that can be read once.
+        params: What holds for the call without standing in it; ``None`` if nothing does.
+        follow_redirects: Whether the user's HTTP client follows them at all.
+    """
+
+    method: str
+    url: str
+    raw_path: bytes
+    path: str
+    headers: list[tuple[bytes, bytes]]
+    body: bytes | None
+    params: Any = None
+    follow_redirects: bool = True
+
+    def header(self, name: bytes) -> str | None:
+        """The first value of the header *name* (lower case), or ``None``."""
+        for key, value in self.headers:
+            if key.lower() == name:
+                return value.decode("latin-1")
+        return None
+
+    @property
+    def query(self) -> bytes:
+        """Without the question mark; empty if there is none."""
+        return self.raw_path.partition(b"?")[2]
+
+
+def served_path(method: str, raw_path: bytes) -> str | None:
+    """The gateway's path for a request, or ``None`` if the gateway does not document it.
+
+    Only POST: ``GET /responses/{id}`` reads the provider's own state.
+    """
+    if method != "POST":
+        return None
+    path = raw_path.partition(b"?")[0]
+    if not path.endswith(SERVED):
+        return None
+    return next(known for known in SERVED if path.endswith(known)).decode()
+
+
+class Found(NamedTuple):
+    """A string field at the top level of a JSON body, and where its value (quotes included) lies."""
+
+    value: str
+    start: int
+    end: int
+
+
+def find_string(body: bytes, key: str) -> Found | None:
+    """The string field *key* at the top level of the JSON object *body*, found without parsing all of it.
+
+    The SDK puts ``model`` first (openai 3) or behind the messages (openai 1 and 2). So it is looked for at the
+    start and then from the end: what begins at the last occurrence, read as an object of its own, is valid
+    JSON exactly if the occurrence lies at the top level. ``None`` means "not found so": a nested, escaped or
+    missing field is left to the parser.
+    """
+    needle = b'"%s":' % key.encode()
+    at = 1 if body.startswith(needle, 1) else body.rfind(needle)
+    if at < 0:
+        return None
+    start = at + len(needle)
+    while body[start : start + 1] == b" ":  # httpx before 0.28 put one after the colon
+        start += 1
+    end = body.find(b'"', start + 1) + 1
+    if body[start : start + 1] != b'"' or b"\\" in body[start:end] or not (at == 1 or _is_top_level(body[at:])):
+        return None
+    return Found(body[start + 1 : end - 1].decode(), start, end)
+
+
+def _is_top_level(tail: bytes) -> bool:
+    try:
+        json.loads(b"{" + tail)
+    except ValueError:
+        return False
+    return True
+
+
+def string_field(body: bytes | None, key: str) -> str | None:
+    """The string field *key* at the top level of *body*; ``None`` if there is no such field."""
+    if body is None:
+        return None
+    found = find_string(body, key)
+    if found is not None:
+        return found.value
+    value = parse_object(body).get(key) if b'"%s"' % key.encode() in body else None
+    return value if isinstance(value, str) else None
+
+
+def with_string(body: bytes, key: str, value: str) -> bytes:
+    """*body* with the string field *key* at its top level set to *value*; nothing else is rewritten if it was there."""
+    found = find_string(body, key)
+    if found is not None:
+        return body[: found.start] + json.dumps(value, ensure_ascii=False).encode() + body[found.end :]
+    return dump_object({**parse_object(body), key: value})
+
+
+def parse_object(body: bytes | None) -> dict[str, Any]:
+    """The JSON object in *body*, or an empty one if it holds anything else."""
+    try:
+        parsed = json.loads(body or b"{}")
+    except ValueError:
+        return {}
+    return parsed if isinstance(parsed, dict) else {}
+
+
+def dump_object(value: object) -> bytes:
+    """As the SDK dumps bodies (openai/_utils/_json.py): compact, UTF-8, no NaN."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()

@@ -1,0 +1,143 @@
+"""httpx and httpx2: whatever comes back is of the family that the request came from.
+
+openai 3 is built on httpx2 and accepts httpx clients too; openai 1 and 2 are built on httpx. The two
+modules have the same public names, so one code path serves both once the right module is in hand.
+Neither is imported here: the module that made the request is already loaded.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from .exceptions import ConfigError
+
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from ._core.call import Outgoing
+
+    Ended = Callable[[BaseException | None, int], None]
+
+
+@lru_cache(maxsize=64)
+def _module_of(cls: type) -> Any:
+    for base in cls.__mro__:
+        name = base.__module__.partition(".")[0]
+        if name in {"httpx", "httpx2"}:
+            return sys.modules[name]
+    raise ConfigError(
+        f"{cls.__module__}.{cls.__qualname__} is neither of httpx nor of httpx2. "
+        "Hand in a client, transport or request of the HTTP library that your openai version uses."
+    )
+
+
+def family_of(thing: object) -> Any:
+    """The module, ``httpx`` or ``httpx2``, whose class *thing* is an instance of.
+
+    Raises:
+        ConfigError: if it is of neither.
+    """
+    return _module_of(thing.__class__)
+
+
+def is_async_client(client: object) -> bool:
+    """Whether *client* is an ``AsyncClient`` of either family."""
+    return isinstance(client, family_of(client).AsyncClient)
+
+
+@lru_cache(maxsize=256)
+def _url(family: Any, url: str) -> Any:
+    # Parsing one costs as much as the rest of a rebuilt request, and a gateway has five of them.
+    return family.URL(url)
+
+
+def rebuilt(original: Any, outgoing: Outgoing, extensions: dict[str, Any]) -> Any:
+    """A request of *original*'s family for *outgoing*; *original* stays as it is.
+
+    An unchanged body is shared, not copied, so a stream that can be read once is still read once.
+    """
+    family = family_of(original)
+    extensions = {**original.extensions, **extensions}
+    if outgoing.body is not None:
+        headers = [kv for kv in outgoing.headers if kv[0].lower() not in {b"content-length", b"transfer-encoding"}]
+        return family.Request(
+            original.method,
+            _url(family, outgoing.url),
+            headers=headers,
+            content=outgoing.body,
+            extensions=extensions,
+        )
+    # copy.copy() would drop the stream (httpx2/_models.py, Request.__getstate__), and building the
+    # request anew costs ten times as much.
+    request = object.__new__(type(original))
+    request.__dict__.update(original.__dict__)
+    request.url = _url(family, outgoing.url)
+    request.headers = family.Headers(outgoing.headers)
+    request.extensions = extensions
+    return request
+
+
+def body_in_memory(request: Any) -> bytes | None:
+    """The request's body if it can be read any number of times; ``None`` for multipart and generators."""
+    family = family_of(request)
+    try:
+        return request.content  # type: ignore[no-any-return]
+    except family.RequestNotRead:
+        return None
+
+
+@lru_cache(maxsize=2)
+def _watched_class(family: Any) -> type:
+    class WatchedStream(family.SyncByteStream, family.AsyncByteStream):  # type: ignore[misc,name-defined]
+        """A response's stream that tells once how it ended, and passes each chunk on as it comes."""
+
+        def __init__(self, stream: Any, ended: Ended) -> None:
+            self._stream = stream
+            self._ended: Ended | None = ended
+            self._received = 0
+
+        def _end(self, error: BaseException | None) -> None:
+            ended, self._ended = self._ended, None
+            if ended is not None:
+                ended(error, self._received)
+
+        def __iter__(self) -> Iterator[bytes]:
+            try:
+                for chunk in self._stream:
+                    self._received += len(chunk)
+                    yield chunk
+            except BaseException as exc:
+                self._end(exc)
+                raise
+            self._end(None)
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            try:
+                async for chunk in self._stream:
+                    self._received += len(chunk)
+                    yield chunk
+            except BaseException as exc:
+                self._end(exc)
+                raise
+            self._end(None)
+
+        def close(self) -> None:
+            self._stream.close()
+            self._end(GeneratorExit())
+
+        async def aclose(self) -> None:
+            await self._stream.aclose()
+            self._end(GeneratorExit())
+
+    return WatchedStream
+
+
+def watch(response: Any, ended: Ended) -> None:
+    """Have *ended(error, bytes)* called once when the body of *response* has been read or given up.
+
+    *error* is ``None`` after the last byte, ``GeneratorExit`` if the reader stopped before it.
+    """
+    response.stream = _watched_class(family_of(response))(response.stream, ended)

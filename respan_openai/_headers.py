@@ -1,0 +1,115 @@
+"""Which of the SDK's headers a target may see: an allow-list, because an unknown header may hold a key."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from ._params import HEADER, LEGACY_HEADER
+from ._warn import warn
+from .exceptions import ConfigError
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+Raw = list[tuple[bytes, bytes]]
+
+#: Describe the body, the connection or the SDK, or link a trace (W3C Trace Context); none identifies an account.
+_ALLOWED = frozenset({
+    b"accept",
+    b"accept-encoding",
+    b"connection",
+    b"content-encoding",
+    b"content-length",
+    b"content-type",
+    b"idempotency-key",
+    b"openai-beta",
+    b"traceparent",
+    b"tracestate",
+    b"transfer-encoding",
+    b"user-agent",
+    b"x-client-request-id",
+    b"x-request-id",
+})  # fmt: skip
+_ALLOWED_PREFIXES = (b"x-stainless-", b"x-respan-")
+
+#: The provider's own: credentials, accounts, and the host they belong to. Dropped without a word.
+_PROVIDERS = frozenset({
+    b"api-key",
+    b"authorization",
+    b"cookie",
+    b"host",
+    b"openai-organization",
+    b"openai-project",
+    b"proxy-authorization",
+    b"x-api-key",
+})  # fmt: skip
+
+_CARRIERS = frozenset({HEADER.lower().encode(), LEGACY_HEADER.lower().encode()})
+
+
+class Fate(Enum):
+    """What becomes of one of the SDK's headers."""
+
+    DROP = 0
+    KEEP = 1
+    CARRIER = 2
+
+
+class HeaderRule(dict[bytes, Fate]):
+    """Header name to its fate. A dictionary that fills itself, so a name is judged once.
+
+    Args:
+        extra: Names to forward besides the built-in ones.
+        target: For the warning about a name that is dropped and might have been wanted.
+    """
+
+    def __init__(self, extra: Iterable[str] = (), *, target: str) -> None:
+        super().__init__()
+        self._extra = frozenset(_name(name) for name in extra)
+        self._target = target
+
+    def __missing__(self, name: bytes) -> Fate:
+        fate = self[name] = self._judge(name.lower())
+        return fate
+
+    def _judge(self, name: bytes) -> Fate:
+        if name in _CARRIERS:
+            return Fate.CARRIER
+        if name in _ALLOWED or name in self._extra or name.startswith(_ALLOWED_PREFIXES):
+            return Fate.KEEP
+        if name not in _PROVIDERS:
+            shown = name.decode("latin-1")
+            warn(
+                f"The header {shown!r} is not sent to {self._target}, because it may hold a key of the provider. "
+                f"If it is meant for the gateway, name it: headers=[{shown!r}].",
+            )
+        return Fate.DROP
+
+    def split(self, headers: Raw) -> tuple[Raw, list[str]]:
+        """The headers to keep, and the values of the parameter carriers among the others."""
+        kept = [item for item in headers if self[item[0]] is Fate.KEEP]
+        carriers = [value.decode("latin-1") for name, value in headers if self[name] is Fate.CARRIER]
+        return kept, carriers
+
+
+def _name(name: str) -> bytes:
+    lowered = name.strip().lower().encode("latin-1", "replace")
+    if lowered in _PROVIDERS or lowered in _CARRIERS:
+        raise ConfigError(
+            f"headers=[{name!r}]: this header belongs to the provider or to this package, and is never forwarded."
+        )
+    return lowered
+
+
+def header_value(value: str, *, what: str) -> bytes:
+    """*value* as bytes for a header.
+
+    Raises:
+        ConfigError: if a header cannot carry it; anything but printable ASCII could end the header early.
+    """
+    if not value or not value.isascii() or not value.isprintable():
+        raise ConfigError(f"{what} must be a non-empty string of printable ASCII characters.")
+    return value.encode()

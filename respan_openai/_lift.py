@@ -1,0 +1,126 @@
+"""Keywords of the gateway among the keywords of an SDK method: moved into ``extra_body``, checked on the way."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import openai
+
+from ._params import (
+    CONTAINERS,
+    HEADER,
+    LEGACY_HEADER,
+    NAMES,
+    check,
+    check_explicit,
+    check_keyword,
+    decode_header,
+)
+from .exceptions import ParamsError
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+_LIFTED = NAMES | frozenset(CONTAINERS)
+_CARRIERS = frozenset({HEADER.lower(), LEGACY_HEADER.lower()})
+
+#: Where the SDK keeps the methods whose calls the gateway serves. Elsewhere a parameter would reach the provider.
+_SERVED_MODULES = (
+    "openai.resources.chat.",
+    "openai.resources.responses.",
+    "openai.resources.embeddings",
+    "openai.resources.audio.transcriptions",
+    "openai.resources.audio.speech",
+    "openai.resources.beta.chat.",
+)
+
+#: With one of these the gateway finds the model, or the messages, by itself (reference 003).
+_CHOOSE_MODEL = frozenset({"load_balance_group", "load_balance_models", "loadbalance_models", "models", "prompt"})
+
+#: What the SDK takes for "not given"; ``omit`` is the newer name.
+_LEFT_OUT = getattr(openai, "omit", openai.NOT_GIVEN)
+
+_accepted: WeakKeyDictionary[Any, frozenset[str] | None] = WeakKeyDictionary()
+
+
+def accepted(method: Callable[..., Any]) -> frozenset[str] | None:
+    """The keywords that an SDK method takes; ``None`` if it has no ``extra_body`` to lift others into."""
+    function = getattr(method, "__func__", method)
+    try:
+        return _accepted[function]
+    except (KeyError, TypeError):
+        pass
+    names = _signature(function)
+    try:
+        _accepted[function] = names
+    except TypeError:
+        pass
+    return names
+
+
+def _signature(function: Callable[..., Any]) -> frozenset[str] | None:
+    try:
+        names = frozenset(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return None
+    return names if "extra_body" in names else None
+
+
+def lifted(method: Callable[..., Any], known: frozenset[str], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """*kwargs* with the gateway's parameters in ``extra_body``.
+
+    Raises:
+        ParamsError: if one of them is not accepted, is given twice, or the call does not go to the gateway.
+    """
+    foreign = kwargs.keys() - known
+    extra = kwargs.get("extra_body")
+    headers = kwargs.get("extra_headers")
+    if headers:
+        _check_headers(headers)
+    if not foreign and not extra:
+        return kwargs
+    ours = {name: kwargs[name] for name in kwargs if name in foreign and name in _LIFTED}
+    for name in foreign - ours.keys():
+        check_keyword(name)
+    if ours and not getattr(method, "__module__", "").startswith(_SERVED_MODULES):
+        raise _not_served(method, ours)
+    rest = {name: value for name, value in kwargs.items() if name not in ours}
+    rest["extra_body"] = body = _body(ours, dict(extra or {}))
+    return _without_model(rest, known, body)
+
+
+def _body(ours: Mapping[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
+    twice = ours.keys() & extra.keys()
+    if twice:
+        name = min(twice)
+        raise ParamsError(f"{name} is given twice, as a keyword and in extra_body. Keep one of them.", param=name)
+    containers = {name: ours[name] for name in ours if name in CONTAINERS}
+    plain = check({name: value for name, value in ours.items() if name not in containers})
+    return {**check_explicit({**extra, **containers}), **plain}
+
+
+def _without_model(kwargs: dict[str, Any], known: frozenset[str], body: Mapping[str, Any]) -> dict[str, Any]:
+    # The SDK's signature demands model and messages; where the gateway does not, they may be left out.
+    if "model" in kwargs or "model" not in known or not _CHOOSE_MODEL & body.keys():
+        return kwargs
+    if "messages" in known and "messages" not in kwargs and "prompt" in body:
+        kwargs["messages"] = _LEFT_OUT
+    return {**kwargs, "model": _LEFT_OUT}
+
+
+def _check_headers(headers: Mapping[str, Any]) -> None:
+    for name, value in headers.items():
+        if name.lower() in _CARRIERS and isinstance(value, str):
+            decode_header(value)
+
+
+def _not_served(method: Callable[..., Any], ours: Mapping[str, Any]) -> ParamsError:
+    return ParamsError(
+        f"{', '.join(ours)}: {method.__qualname__} does not go to the gateway but straight to the provider, "
+        "which does not know this parameter. Leave it out of this call.",
+        param=next(iter(ours)),
+    )

@@ -1,0 +1,55 @@
+"""A key that shows itself only to whoever asks for it by name."""
+
+from __future__ import annotations
+
+import os
+from hmac import compare_digest
+from typing import NoReturn
+
+from .exceptions import ConfigError
+
+
+class Secret:
+    """A credential. ``repr``, ``str``, ``format`` and ``vars`` show ``'…'``, and it cannot be pickled."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The key itself; call it where the header is built and nowhere else."""
+        return self._value
+
+    def same_as(self, other: str) -> bool:
+        """Whether *other* is this key, in constant time."""
+        return compare_digest(self._value.encode(), other.encode())
+
+    def __repr__(self) -> str:
+        return "'…'"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A credential is not pickled. Build the object that holds it anew where it is needed.")
+
+
+def secret_from(value: object, variables: tuple[str, ...], *, what: str) -> Secret:
+    """The key given as *value*, else the first of the environment *variables* that is set.
+
+    Raises:
+        ConfigError: if there is none, or it holds white space or characters that no header carries.
+            The message names the source, never the value.
+    """
+    source = f"the api_key given to {what}"
+    if value is None:
+        variable = next((name for name in variables if os.environ.get(name)), None)
+        if variable is None:
+            raise ConfigError(f"{what} needs a key. Pass api_key=..., or set {' or '.join(variables)}.")
+        value, source = os.environ[variable], f"the environment variable {variable}"
+    if not isinstance(value, str):
+        raise ConfigError(f"{source} is of type {type(value).__name__}; expected a string.")
+    if not value or not value.isascii() or any(ch.isspace() or not ch.isprintable() for ch in value):
+        raise ConfigError(
+            f"{source} is empty or holds white space, control or non-ASCII characters, so it cannot be sent "
+            "as a bearer token. Check for a line break or a quotation mark at its end."
+        )
+    return Secret(value)

@@ -1,0 +1,333 @@
+"""A model that repeats: offline, without a key, the same answer for the same request.
+
+It has no clock and no randomness. Ids are cut from the SHA-256 of the request, and ``created`` and
+``created_at`` are always ``CREATED``. A "token" is a word here: usage counts what white space separates.
+Answers say ``echo/<asked model>`` as their model, so nobody mistakes them for that model's.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from .._core.call import Outgoing, parse_object
+from .contract import JSON, Reply, invalid
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    Object = dict[str, Any]
+
+
+__all__ = ["CREATED", "MAX_CHOICES", "Echo"]
+
+
+#: Seconds since 1970 in every answer; not a plausible date, since ``Echo`` has no clock.
+CREATED = 0
+
+#: OpenAI's own limit for ``n``.
+MAX_CHOICES = 128
+
+_SSE = "text/event-stream"
+_WORD = re.compile(r"\s*\S+\s*|\s+")
+
+#: The shortest value of each ``format`` that pydantic and OpenAI's structured outputs accept.
+_FORMATS = {
+    "date": "1970-01-01",
+    "date-time": "1970-01-01T00:00:00Z",
+    "duration": "PT0S",
+    "email": "echo@example.com",
+    "hostname": "example.com",
+    "ipv4": "127.0.0.1",
+    "ipv6": "::1",
+    "time": "00:00:00Z",
+    "uri": "http://example.com/",
+    "uuid": "00000000-0000-0000-0000-000000000000",
+}
+
+
+class Echo:
+    """The provider ``echo``: answers ``echo: <the last user message>``, streamed or not.
+
+    Serves chat completions and Responses, ``n`` choices, and structured output with a minimal instance
+    of the schema: required fields only, empty strings, ``null`` where that is allowed. ``pattern`` and
+    other rare keywords are not looked at. Tools and sampling parameters are ignored.
+    """
+
+    def __init__(self, name: str = "echo") -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"Echo({self.name!r})"
+
+    def outgoing(self, path: str, headers: list[tuple[bytes, bytes]], body: bytes) -> Outgoing:  # noqa: ARG002 - needs none of them
+        """Same as a ``Provider``'s, but for a host that does not exist, and without headers."""
+        return Outgoing(f"http://echo.invalid{path}", [], body)
+
+    def answer(self, outgoing: Outgoing) -> Reply:
+        """What a provider would send back for *outgoing*.
+
+        Raises:
+            ContractError: 400 if ``n`` or a schema cannot be used.
+        """
+        asked = parse_object(outgoing.body)
+        mark = sha256(outgoing.url.encode() + b"\n" + (outgoing.body or b"")).hexdigest()[:24]
+        if urlsplit(outgoing.url).path == "/responses":
+            return _reply_responses(asked, mark)
+        choices = asked.get("n") or 1
+        if type(choices) is not int or not 1 <= choices <= MAX_CHOICES:
+            raise invalid(f"n must be an integer between 1 and {MAX_CHOICES}.", "n", "invalid_value")
+        return _reply_chat(asked, mark, choices)
+
+
+# -- chat completions
+
+
+def _reply_chat(asked: Object, mark: str, choices: int) -> Reply:
+    text = _chat_text(asked)
+    usage = _usage(_words_in(asked.get("messages")), choices * _words(text))
+    head = {"id": f"chatcmpl-{mark}", "created": CREATED, "model": f"echo/{asked.get('model')}"}
+    if asked.get("stream") is True:
+        return Reply(200, _SSE, tuple(_chat_events(asked, head, text, choices, usage)))
+    message = {"role": "assistant", "content": text, "refusal": None}
+    done = {"finish_reason": "stop", "logprobs": None, "message": message}
+    body = {
+        **head,
+        "object": "chat.completion",
+        "choices": [{"index": index, **done} for index in range(choices)],
+        "usage": usage,
+    }
+    return Reply(200, JSON, (_dump(body),))
+
+
+def _chat_text(asked: Object) -> str:
+    text = _last_user_text(asked.get("messages"))
+    wanted = _object(asked.get("response_format"))
+    return _formatted(text, wanted.get("type"), _object(wanted.get("json_schema")).get("schema"))
+
+
+def _chat_events(asked: Object, head: Object, text: str, choices: int, usage: Object) -> Iterator[bytes]:
+    counted = _object(asked.get("stream_options")).get("include_usage") is True
+    # With include_usage every chunk has the field, and it is null in all but the last one.
+    head = {**head, "object": "chat.completion.chunk", **({"usage": None} if counted else {})}
+    for index in range(choices):
+        for delta, reason in _chat_deltas(text):
+            choice = {"index": index, "delta": delta, "finish_reason": reason, "logprobs": None}
+            yield _data({**head, "choices": [choice]})
+    if counted:
+        yield _data({**head, "choices": [], "usage": usage})
+    yield b"data: [DONE]\n\n"
+
+
+def _chat_deltas(text: str) -> Iterator[tuple[Object, str | None]]:
+    yield {"role": "assistant", "content": ""}, None
+    for piece in _WORD.findall(text):
+        yield {"content": piece}, None
+    yield {}, "stop"
+
+
+def _usage(asked: int, answered: int) -> Object:
+    return {
+        "prompt_tokens": asked,
+        "completion_tokens": answered,
+        "total_tokens": asked + answered,
+        "prompt_tokens_details": {"cached_tokens": 0},
+    }
+
+
+# -- Responses
+
+
+def _reply_responses(asked: Object, mark: str) -> Reply:
+    text = _responses_text(asked)
+    body = _response(asked, mark)
+    item = {"id": f"msg_{mark}", "type": "message", "role": "assistant"}
+    done = {**item, "status": "completed", "content": [_part(text)]}
+    full = {**body, "status": "completed", "output": [done], "usage": _responses_usage(asked, text)}
+    if asked.get("stream") is True:
+        return Reply(200, _SSE, tuple(_numbered(_responses_events(body, item, text, full))))
+    return Reply(200, JSON, (_dump(full),))
+
+
+def _responses_text(asked: Object) -> str:
+    text = _last_user_text(_items(asked))
+    wanted = _object(_object(asked.get("text")).get("format"))
+    return _formatted(text, wanted.get("type"), wanted.get("schema"))
+
+
+def _items(asked: Object) -> Any:
+    given = asked.get("input")
+    return [{"role": "user", "content": given}] if isinstance(given, str) else given
+
+
+def _response(asked: Object, mark: str) -> Object:
+    kept = ("instructions", "max_output_tokens", "previous_response_id", "temperature", "top_p")
+    return {
+        "id": f"resp_{mark}",
+        "object": "response",
+        "created_at": CREATED,
+        "status": "in_progress",
+        "error": None,
+        "incomplete_details": None,
+        "model": f"echo/{asked.get('model')}",
+        "output": [],
+        "metadata": asked.get("metadata") or {},
+        "parallel_tool_calls": True,
+        "text": asked.get("text") or {"format": {"type": "text"}},
+        "tool_choice": "auto",
+        "tools": [],
+        "usage": None,
+        **{name: asked.get(name) for name in kept},
+    }
+
+
+def _responses_usage(asked: Object, text: str) -> Object:
+    given = _words_in(_items(asked)) + _words_in(asked.get("instructions"))
+    return {
+        "input_tokens": given,
+        "input_tokens_details": {"cached_tokens": 0},
+        "output_tokens": _words(text),
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": given + _words(text),
+    }
+
+
+def _part(text: str) -> Object:
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+def _responses_events(body: Object, item: Object, text: str, full: Object) -> Iterator[Object]:
+    at = {"item_id": item["id"], "output_index": 0, "content_index": 0}
+    begun = {**item, "status": "in_progress", "content": []}
+    yield {"type": "response.created", "response": body}
+    yield {"type": "response.in_progress", "response": body}
+    yield {"type": "response.output_item.added", "output_index": 0, "item": begun}
+    yield {"type": "response.content_part.added", **at, "part": _part("")}
+    for piece in _WORD.findall(text):
+        yield {"type": "response.output_text.delta", **at, "delta": piece, "logprobs": []}
+    yield {"type": "response.output_text.done", **at, "text": text, "logprobs": []}
+    yield {"type": "response.content_part.done", **at, "part": _part(text)}
+    yield {"type": "response.output_item.done", "output_index": 0, "item": full["output"][0]}
+    yield {"type": "response.completed", "response": full}
+
+
+def _numbered(events: Iterable[Object]) -> Iterator[bytes]:
+    for number, event in enumerate(events):
+        yield b"event: %s\n" % event["type"].encode() + _data({**event, "sequence_number": number})
+
+
+# -- text
+
+
+def _last_user_text(messages: Any) -> str:
+    for message in reversed(messages if isinstance(messages, list) else []):
+        if isinstance(message, dict) and message.get("role") == "user":
+            return _text_of(message.get("content"))
+    return ""
+
+
+def _text_of(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    parts = (
+        [part.get("text") for part in content if isinstance(part, dict)] if isinstance(content, list) else []
+    )
+    return " ".join(text for text in parts if isinstance(text, str))
+
+
+def _words_in(content: Any) -> int:
+    if not isinstance(content, list):
+        return _words(content) if isinstance(content, str) else 0
+    return sum(_words(_text_of(message.get("content"))) for message in content if isinstance(message, dict))
+
+
+def _words(text: str) -> int:
+    return len(text.split())
+
+
+def _formatted(text: str, kind: Any, schema: Any) -> str:
+    if kind == "json_object":
+        return json.dumps({"echo": text})
+    if kind == "json_schema":
+        return _minimal(_object(schema))
+    return f"echo: {text}"
+
+
+# -- structured output
+
+
+def _minimal(schema: Object) -> str:
+    try:
+        return json.dumps(_instance(schema, schema))
+    except (AttributeError, LookupError, RecursionError, TypeError):
+        raise invalid("The JSON schema cannot be read.", "json_schema", "invalid_json_schema") from None
+
+
+def _instance(schema: Object, root: Object, met: frozenset[str] = frozenset()) -> Any:
+    ref = schema.get("$ref")
+    if isinstance(ref, str):
+        # A schema that requires itself has no finite instance; an empty object is as good as any.
+        return {} if ref in met else _instance(_resolved(ref, root), root, met | {ref})
+    if "const" in schema or schema.get("enum"):
+        return schema["const"] if "const" in schema else schema["enum"][0]
+    options = [
+        _object(option) for option in schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf") or ()
+    ]
+    if options:
+        return (
+            None if any(_kind(option) == "null" for option in options) else _instance(options[0], root, met)
+        )
+    return _of_kind(_kind(schema), schema, root, met)
+
+
+def _of_kind(kind: str | None, schema: Object, root: Object, met: frozenset[str]) -> Any:
+    if kind == "object":
+        fields = _object(schema.get("properties"))
+        return {
+            name: _instance(_object(fields.get(name)), root, met) for name in schema.get("required") or ()
+        }
+    if kind == "array":
+        return [_instance(_object(schema.get("items")), root, met)] * schema.get("minItems", 0)
+    if kind == "string":
+        return _FORMATS.get(schema.get("format", ""), "x" * schema.get("minLength", 0))
+    if kind in {"integer", "number"}:
+        return _number(schema)
+    return False if kind == "boolean" else None
+
+
+def _kind(schema: Object) -> str | None:
+    kinds = schema.get("type", "object" if "properties" in schema else None)
+    if isinstance(kinds, list):
+        return "null" if "null" in kinds else next(iter(kinds), None)
+    return kinds if isinstance(kinds, str) else None
+
+
+def _number(schema: Object) -> int | float:
+    least = max(schema.get("minimum", -math.inf), schema.get("exclusiveMinimum", -math.inf) + 1)
+    most = min(schema.get("maximum", math.inf), schema.get("exclusiveMaximum", math.inf) - 1)
+    return 0 if least <= 0 <= most else least if least > 0 else most
+
+
+def _resolved(ref: str, root: Object) -> Object:
+    found: Any = root
+    for name in ref.removeprefix("#").split("/")[1:]:
+        found = _object(found).get(name.replace("~1", "/").replace("~0", "~"))
+    return _object(found)
+
+
+def _object(value: Any) -> Object:
+    return value if isinstance(value, dict) else {}
+
+
+def _dump(value: Object) -> bytes:
+    # ASCII, so that nothing a user says can be a line end to an SSE reader, or half a surrogate pair.
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _data(value: Object) -> bytes:
+    return b"data: %s\n\n" % _dump(value)

@@ -1,0 +1,265 @@
+"""Where calls go: each target builds its own request and holds its own credential.
+
+A target's credential is attached last, to a URL of that target's own origin and to nothing else. What the
+SDK put on the request for its provider (key, organization, project, cookies) is left behind: headers are
+taken from an allow-list, never copied and thinned out.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from ._azure import deployment_of
+from ._carriers import Ambient, place
+from ._core.call import SERVED, Outgoing, string_field, with_string
+from ._core.flow import origin_of, same_origin
+from ._headers import HeaderRule, Raw, header_value
+from ._params import HEADER
+from ._secret import secret_from
+from ._warn import warn
+from .exceptions import ConfigError
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from ._azure import Deployment
+    from ._core.call import Call
+
+
+__all__ = ["Gateway", "Provider"]
+
+#: Beta features the gateway documents (reference 001 and 002, header ``X-Respan-Beta``).
+BETA_FLAGS = frozenset({"token-breakdown-2026-03-26", "env-scoped-integrations-2026-03-28"})
+
+HOSTED = "https://api.respan.ai/api"
+
+_KEY_VARIABLES = ("RESPAN_API_KEY", "KEYWORDSAI_API_KEY")
+_URL_VARIABLES = ("RESPAN_BASE_URL", "KEYWORDSAI_BASE_URL")
+_HEADER = HEADER.encode()
+
+
+class Gateway:
+    """The hosted Respan gateway.
+
+    Serves ``POST`` on ``/chat/completions``, ``/responses``, ``/embeddings``, ``/audio/transcriptions`` and
+    ``/audio/speech``; whatever else a client asks for never gets here.
+
+    Args:
+        api_key: The gateway's key; default the environment variable ``RESPAN_API_KEY``, then
+            ``KEYWORDSAI_API_KEY``. Test or production is decided by the key, there is no ``env`` parameter.
+        base_url: Default ``RESPAN_BASE_URL``, then ``KEYWORDSAI_BASE_URL``, then
+            ``https://api.respan.ai/api``. A slash at the end does not matter, and a bare origin gets
+            ``/api`` appended.
+        route_provider: Sent as ``X-Respan-Route-Provider``: pins the provider without a change of the model's
+            name. A call to an Azure deployment is pinned to ``azure`` unless this says otherwise.
+        beta: Feature flags for ``X-Respan-Beta``. Unknown ones are sent, with a warning.
+        forward_credentials: Send the client's own provider key to the gateway, as ``credential_override``
+            for the model of the call (for Azure with ``api_base`` and ``api_version``), so that the gateway
+            calls the provider with it. ``POST /responses`` needs that unless the key is stored in the
+            gateway's settings (reference 000). Off by default: no provider key leaves for the gateway.
+        headers: Names of further request headers to forward; others than the SDK's own are dropped with a
+            warning, because they may hold a key.
+
+    Raises:
+        ConfigError: if there is no key, or the key, the URL or a header cannot be used.
+    """
+
+    name = "respan"
+
+    #: Paths that are sent here.
+    paths = frozenset(path.decode() for path in SERVED)
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        *,
+        route_provider: str | None = None,
+        beta: Iterable[str] = (),
+        forward_credentials: bool = False,
+        headers: Iterable[str] = (),
+    ) -> None:
+        self._base = gateway_base(base_url)
+        self._key = secret_from(api_key, _KEY_VARIABLES, what=type(self).__name__)
+        self._forward_credentials = forward_credentials
+        self._rule = HeaderRule(headers, target=self.name)
+        self._host = (b"Host", urlsplit(self._base).netloc.encode())
+        self._route = route_provider and header_value(route_provider, what="route_provider")
+        self._beta = _beta_header(beta)
+
+    @property
+    def base_url(self) -> str:
+        """As calls see it, without a slash at the end."""
+        return self._base
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(api_key='…', base_url={self._base!r})"
+
+    def owns(self, url: str) -> bool:
+        """Whether *url* has the gateway's own origin."""
+        return same_origin(url, self._base)
+
+    def holds(self, key: str) -> bool:
+        """Whether *key* is the gateway's own key."""
+        return self._key.same_as(key)
+
+    def build(self, call: Call) -> Outgoing:
+        """The request for *call*.
+
+        Raises:
+            ParamsError: if its parameters have no place on the wire.
+            ConfigError: if ``forward_credentials`` meets a credential that the gateway has no field for.
+        """
+        deployment = deployment_of(call)
+        body = _renamed(call.body, deployment)
+        kept, carriers = self._rule.split(call.headers)
+        placed = place(self._ambient(call, deployment), body, carriers)
+        headers = [self._host, *kept, *self._own(kept, deployment)]
+        if placed.header is not None:
+            headers.append((_HEADER, placed.header.encode()))
+        changed = placed.body if placed.body is not None else body
+        return Outgoing(
+            self._base + call.path + _query(call, deployment),
+            headers,
+            None if changed is call.body else changed,
+            string_field(changed, "model"),
+        )
+
+    def _own(self, kept: Raw, deployment: Deployment | None) -> Raw:
+        own = [(b"Authorization", b"Bearer " + self._key.reveal().encode())]
+        route = self._route or (b"azure" if deployment else None)
+        if route and not _has(kept, b"x-respan-route-provider"):
+            own.append((b"X-Respan-Route-Provider", route))
+        if self._beta and not _has(kept, b"x-respan-beta"):
+            own.append((b"X-Respan-Beta", self._beta))
+        return own
+
+    def _ambient(self, call: Call, deployment: Deployment | None) -> Ambient | None:
+        if not self._forward_credentials:
+            return call.params
+        credential = _credential(call, deployment)
+        if credential is None or self.holds(credential["api_key"]):
+            return call.params
+        selector = (deployment and deployment.model) or string_field(call.body, "model")
+        selector = selector or ("azure" if deployment else "openai")
+        return Ambient({"credential_override": {selector: credential}}).under(call.params)
+
+
+class Provider:
+    """Any endpoint that speaks OpenAI's HTTP interface, with a key of its own.
+
+    Args:
+        name: In records, in the model prefix ``name/`` and in ``X-Respan-Route-Provider``.
+        base_url: With the version, as openai-python takes it: ``https://api.openai.com/v1``.
+        api_key: Sent as bearer token, to this origin only.
+        headers: Names of request headers to forward besides the SDK's own.
+
+    Raises:
+        ConfigError: if the name, URL or key cannot be used.
+    """
+
+    def __init__(self, name: str, base_url: str, api_key: str, *, headers: Iterable[str] = ()) -> None:
+        self.name = header_value(name, what="a provider's name").decode()
+        self._base = checked_base(base_url)
+        self._key = secret_from(api_key, (), what=f"Provider({name!r})")
+        self._rule = HeaderRule(headers, target=name)
+        self._host = (b"Host", urlsplit(self._base).netloc.encode())
+
+    def __repr__(self) -> str:
+        return f"Provider({self.name!r}, {self._base!r}, api_key='…')"
+
+    def outgoing(self, path: str, headers: Raw, body: bytes) -> Outgoing:
+        """The request for *path* with *body*; *headers* are those that came in, and pass the allow-list."""
+        kept, _ = self._rule.split(headers)
+        own = [(name, value) for name, value in kept if not name.lower().startswith(b"x-respan-")]
+        bearer = (b"Authorization", b"Bearer " + self._key.reveal().encode())
+        return Outgoing(self._base + path, [self._host, *own, bearer], body, string_field(body, "model"))
+
+
+def gateway_base(base_url: str | None) -> str:
+    """The base URL in its one form: no slash at the end, a path at least ``/api``."""
+    source = "base_url"
+    if base_url is None:
+        source = next((name for name in _URL_VARIABLES if os.environ.get(name)), source)
+        base_url = os.environ.get(source, HOSTED)
+    base = checked_base(base_url, source=source)
+    return base if urlsplit(base).path else base + "/api"
+
+
+def checked_base(base_url: str, *, source: str = "base_url") -> str:
+    """*base_url* without a slash at the end.
+
+    Raises:
+        ConfigError: if it is not an absolute http(s) URL, or has a user, a query, a fragment or ``..`` in it.
+    """
+    wrong = _what_is_wrong_with(base_url)
+    if wrong:
+        raise ConfigError(f"{source} {wrong}; expected something like {HOSTED!r}.")
+    return base_url.rstrip("/")
+
+
+def _what_is_wrong_with(url: object) -> str | None:
+    if not isinstance(url, str):
+        return f"is of type {type(url).__name__}, not a string"
+    try:
+        scheme, host, port = origin_of(url)
+    except ValueError:
+        return "has a port or host that cannot be read"
+    parts = urlsplit(url)
+    checks = {
+        "is not an absolute http or https URL": scheme not in {"http", "https"} or not host,
+        "has port 0, which nothing listens on": port == 0,
+        "holds a user name or password, which would end up in logs": parts.username is not None,
+        "has a query or a fragment, which calls could not be appended to": bool(parts.query or parts.fragment),
+        "holds '..', white space or non-ASCII characters": (
+            ".." in parts.path or not url.isascii() or any(ch.isspace() for ch in url)
+        ),
+    }
+    return next((message for message, is_so in checks.items() if is_so), None)
+
+
+def _beta_header(flags: Iterable[str]) -> bytes | None:
+    flags = (flags,) if isinstance(flags, str) else tuple(flags)
+    for flag in flags:
+        header_value(flag, what="a beta flag")
+        if flag not in BETA_FLAGS:
+            known = ", ".join(sorted(BETA_FLAGS))
+            warn(f"Beta flag {flag!r} is not among those the gateway documents: {known}.")
+    return ",".join(flags).encode() or None
+
+
+def _renamed(body: bytes | None, deployment: Deployment | None) -> bytes | None:
+    # Multipart bodies keep the deployment's name: the route header alone pins the provider there.
+    if deployment is None or deployment.model is None or body is None:
+        return body
+    return body if string_field(body, "model") == deployment.model else with_string(body, "model", deployment.model)
+
+
+def _query(call: Call, deployment: Deployment | None) -> str:
+    fields = call.query.decode("latin-1").split("&")
+    if deployment is not None:  # the version of Azure's interface, not of the gateway's
+        fields = [field for field in fields if not field.startswith("api-version=")]
+    query = "&".join(field for field in fields if field)
+    return f"?{query}" if query else ""
+
+
+def _has(headers: Raw, name: bytes) -> bool:
+    return any(key.lower() == name for key, _ in headers)
+
+
+def _credential(call: Call, deployment: Deployment | None) -> Mapping[str, Any] | None:
+    bearer = (call.header(b"authorization") or "").removeprefix("Bearer ")
+    if deployment is None:
+        return {"api_key": bearer} if bearer else None
+    key = call.header(b"api-key")
+    if not key:
+        raise ConfigError(
+            "forward_credentials=True cannot forward a Microsoft Entra ID token: credential_override takes an "
+            "Azure api_key. Build the client with api_key=..., or store the credential in the gateway's settings."
+        )
+    version = {"api_version": deployment.api_version} if deployment.api_version else {}
+    return {"api_key": key, "api_base": deployment.api_base, **version}
