@@ -1,9 +1,11 @@
 """Interleaved measurements: a machine that slows down slows all variants, so only ratios are compared.
 
-1. A *block* is a number of calls, some tens of milliseconds in all. In each *round* every variant gets one
-   block, in random order; ratios are taken within a round.
-2. ``control`` is a second plain client. Its ratio to the first says how far from 1 a ratio may lie by chance.
-3. Garbage is collected between blocks, never within one.
+1. A *lap* is a handful of calls of one variant, a few milliseconds. Variants take laps in turn, in an order
+   that is shuffled each time.
+2. A *round* is several such turns. Of each variant only its median lap counts, so that laps in which something
+   else had the processor drop out; ratios are taken within a round.
+3. ``control`` is a second plain client. Its ratio to the first says how far from 1 a ratio may lie by chance.
+4. Garbage is collected between rounds, never within one.
 """
 
 from __future__ import annotations
@@ -24,13 +26,15 @@ if TYPE_CHECKING:
 
 PLAIN, CONTROL = "plain", "control"
 
-BLOCK_SECONDS = 0.03
+LAP_SECONDS = 0.005
+ROUND_SECONDS = 0.2
+MAX_TURNS = 15
 MIN_ROUNDS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Lap:
-    """What one call of a block took, in seconds: of this process's CPU, and on the clock."""
+    """What one call took, in seconds: of this process's CPU, and on the clock."""
 
     cpu: float
     wall: float
@@ -56,10 +60,17 @@ class Spread:
 
 
 class Laps:
-    """The laps of all variants of one case, round by round."""
+    """The laps of all variants of one case.
 
-    def __init__(self, rounds: list[dict[str, Lap]]) -> None:
-        self._rounds = rounds
+    Args:
+        turns: Round by round, the turns of each.
+    """
+
+    def __init__(self, turns: list[list[dict[str, Lap]]]) -> None:
+        self._rounds = [
+            {variant: _typical(turn[variant] for turn in each) for variant in each[0]} for each in turns
+        ]
+        self._turns = [turn for each in turns for turn in each]
 
     def __len__(self) -> int:
         return len(self._rounds)
@@ -89,20 +100,17 @@ class Laps:
         return Spread.of(laps[variant].wall - laps[PLAIN].wall for laps in self._rounds)
 
     def floor_ratio(self, variant: str) -> float:
-        """Ratio of the lower quartiles of CPU over all rounds: disturbances only ever add, so few are in there."""
-        return _lower_quartile(laps[variant].cpu for laps in self._rounds) / _lower_quartile(
-            laps[PLAIN].cpu for laps in self._rounds
-        )
+        """CPU of the fastest tenth of all laps of *variant* over that of plain: disturbances only ever add."""
+        return self._floor(variant) / self._floor(PLAIN)
 
-
-def _lower_quartile(values: Iterable[float]) -> float:
-    ordered = sorted(values)
-    return ordered[len(ordered) // 4]
+    def _floor(self, variant: str) -> float:
+        ordered = sorted(turn[variant].cpu for turn in self._turns)
+        return ordered[len(ordered) // 10]
 
 
 def interleaved(blocks: Mapping[str, Block], seconds: float) -> Laps:
-    """Run *blocks*, one of them named ``plain``, for about *seconds*."""
-    calls = _calls_per_block(blocks)
+    """Measure *blocks*, one of them named ``plain``, for about *seconds*; a block makes as many calls as it is told."""
+    calls = _calls_per_lap(blocks)
 
     def lap(variant: str) -> Lap:
         wall, cpu = perf_counter(), process_time()
@@ -112,40 +120,40 @@ def interleaved(blocks: Mapping[str, Block], seconds: float) -> Laps:
     return rounds(lap, blocks, seconds)
 
 
-def rounds(lap: Callable[[str], Lap], variants: Iterable[str], seconds: float, *, sweep: int = 1) -> Laps:
-    """Take a *lap* of each of *variants* again and again for about *seconds*.
-
-    Args:
-        lap: Measures one variant.
-        variants: Names to call it with.
-        seconds: No further round begins after this time.
-        sweep: Rounds between two collections of garbage.
-    """
-    order, taken = [*variants], list[dict[str, Lap]]()
+def rounds(lap: Callable[[str], Lap], variants: Iterable[str], seconds: float) -> Laps:
+    """Take a *lap* of each of *variants* again and again; no round begins after *seconds*."""
+    order, taken = [*variants], list[list[dict[str, Lap]]]()
     began = perf_counter()
+    _turn(lap, order)
+    turns = min(MAX_TURNS, max(1, round(ROUND_SECONDS / (perf_counter() - began))))
     gc.collect()
     gc.freeze()
     gc.disable()
     try:
         while len(taken) < MIN_ROUNDS or perf_counter() - began < seconds:
-            random.shuffle(order)
-            laps = {}
-            for variant in order:
-                if len(taken) % sweep == 0:
-                    gc.collect()
-                laps[variant] = lap(variant)
-            taken.append(laps)
+            taken.append([_turn(lap, order) for _ in range(turns)])
+            gc.collect()
     finally:
         gc.enable()
         gc.unfreeze()
     return Laps(taken)
 
 
-def _calls_per_block(blocks: Mapping[str, Block]) -> int:
-    """How many calls fill a block; finding out also warms all variants up."""
+def _turn(lap: Callable[[str], Lap], order: list[str]) -> dict[str, Lap]:
+    random.shuffle(order)
+    return {variant: lap(variant) for variant in order}
+
+
+def _typical(laps: Iterable[Lap]) -> Lap:
+    laps = [*laps]
+    return Lap(median(lap.cpu for lap in laps), median(lap.wall for lap in laps))
+
+
+def _calls_per_lap(blocks: Mapping[str, Block]) -> int:
+    """How many calls fill a lap; finding out also warms all variants up."""
     for _ in range(3):
         for block in blocks.values():
             block(1)
-    began = perf_counter()
+    began = process_time()
     blocks[PLAIN](3)
-    return max(1, round(BLOCK_SECONDS * 3 / (perf_counter() - began)))
+    return max(1, round(LAP_SECONDS * 3 / (process_time() - began)))

@@ -120,9 +120,8 @@ _RESPONSE = {
 def running() -> Iterator[str]:
     """A server in a process of its own; yields its origin, ``http://127.0.0.1:<port>``."""
     command = [sys.executable, "-m", f"{__package__}.server"]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:  # noqa: S603 -- ourselves
+    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603 -- ourselves
+    with process:
         if process.stdout is None or process.stdin is None:
             raise AssertionError("unreachable")
         yield f"http://127.0.0.1:{int(process.stdout.readline())}"

@@ -47,7 +47,8 @@ _PROVIDERS = frozenset({
     b"x-api-key",
 })  # fmt: skip
 
-_CARRIERS = frozenset({HEADER.lower().encode(), LEGACY_HEADER.lower().encode()})
+_LEGACY = LEGACY_HEADER.lower().encode()
+_CARRIERS = frozenset({HEADER.lower().encode(), _LEGACY})
 
 
 class Fate(Enum):
@@ -89,10 +90,11 @@ class HeaderRule(dict[bytes, Fate]):
         return Fate.DROP
 
     def split(self, headers: Raw) -> tuple[Raw, list[str]]:
-        """The headers to keep, and the values of the parameter carriers among the others."""
+        """The headers to keep, and the values of the parameter carriers among the others, the legacy one first."""
         kept = [item for item in headers if self[item[0]] is Fate.KEEP]
-        carriers = [value.decode("latin-1") for name, value in headers if self[name] is Fate.CARRIER]
-        return kept, carriers
+        carriers = [item for item in headers if self[item[0]] is Fate.CARRIER]
+        carriers.sort(key=lambda item: item[0].lower() != _LEGACY)
+        return kept, [value.decode("latin-1") for _, value in carriers]
 
 
 def _name(name: str) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import ssl
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,9 @@ MAJOR = int(openai.VERSION.split(".")[0])
 
 #: openai 3 is built on httpx2 and takes httpx too; older ones know only httpx.
 LIBRARIES = ["httpx2", "httpx"] if MAJOR >= 3 else ["httpx"]
+
+#: Loading the system's certificates takes longer than most tests.
+TRUST = ssl.create_default_context()
 
 KEYS = {"OPENAI_API_KEY": "sk-provider-canary", "RESPAN_API_KEY": "rk-gateway-canary"}
 
@@ -69,10 +73,12 @@ class Caller:
 
     def http(self, **options: Any) -> Any:
         """An HTTP client of the family."""
+        options.setdefault("verify", TRUST)
         return self.keep((self.library.AsyncClient if self.is_async else self.library.Client)(**options))
 
     def transport(self, **options: Any) -> Any:
         """A real transport of the family."""
+        options.setdefault("verify", TRUST)
         return (self.library.AsyncHTTPTransport if self.is_async else self.library.HTTPTransport)(**options)
 
     def client(self, **options: Any) -> Any:

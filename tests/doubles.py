@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import socketserver
+import ssl
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -46,15 +48,20 @@ Answer = "bytes | Iterable[bytes]"
 class Upstream:
     """A server on 127.0.0.1 that remembers what it was sent and answers what *behave* says."""
 
-    def __init__(self, behave: Callable[[Seen], Any] | None = None) -> None:
+    def __init__(
+        self, behave: Callable[[Seen], Any] | None = None, *, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.behave = behave or ordinary
+        self._scheme = "http" if tls is None else "https"
         self.seen: list[Seen] = []
+        self.connections = 0
         outer = self
 
         class Handler(socketserver.StreamRequestHandler):
             disable_nagle_algorithm = True
 
             def handle(self) -> None:
+                outer.connections += 1
                 while (seen := _read_request(self.rfile)) is not None:
                     outer.seen.append(seen)
                     answer = outer.behave(seen)
@@ -72,12 +79,14 @@ class Upstream:
                 """A client that hangs up is no news."""
 
         self._server = Server(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
 
     @property
     def origin(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"{self._scheme}://127.0.0.1:{self.port}"
 
     @property
     def port(self) -> int:
@@ -92,6 +101,47 @@ class Upstream:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+class Tunnel:
+    """An HTTP proxy that knows only CONNECT, and remembers which hosts it was asked for."""
+
+    def __init__(self, port: int) -> None:
+        self.asked: list[str] = []
+        outer = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                seen = _read_request(self.rfile)
+                if seen is None:
+                    return
+                outer.asked.append(f"{seen.method} {seen.target}")
+                self.wfile.write(b"HTTP/1.1 200 Connected\r\n\r\n")
+                with socket.create_connection(("127.0.0.1", port)) as onward:
+                    back = threading.Thread(target=_pump, args=(onward, self.connection), daemon=True)
+                    back.start()
+                    _pump(self.connection, onward)
+                    back.join()
+
+        class Server(socketserver.ThreadingTCPServer):
+            daemon_threads = True
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    try:
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        """One side hung up."""
 
 
 def _read_request(file: Any) -> Seen | None:

@@ -98,11 +98,21 @@ def stream(wfile: Any, *chunks: bytes | threading.Event) -> None:
     wfile.write(b"0\r\n\r\n")
 
 
+def hang_up(_wfile: Any, _raw: bytes) -> None:
+    """Close the connection without an answer."""
+    raise ConnectionAbortedError
+
+
 class _Handler(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         while head := b"".join(iter(self.rfile.readline, b"\r\n")):
             length = next(
-                (int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0
+                (
+                    int(line[15:])
+                    for line in head.lower().split(b"\r\n")
+                    if line.startswith(b"content-length:")
+                ),
+                0,
             )
             raw = head + b"\r\n" + self.rfile.read(length)
             self.server.upstream.received.append(raw)  # type: ignore[attr-defined]
@@ -123,8 +133,10 @@ def listening() -> Iterator[Upstream]:
     """Run an :class:`Upstream` in a thread."""
     with _Server(("127.0.0.1", 0), _Handler) as server:
         server.upstream = Upstream(f"http://127.0.0.1:{server.server_address[1]}/v1")
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
-        yield server.upstream
-        server.shutdown()
-        thread.join()
+        try:
+            yield server.upstream
+        finally:
+            server.shutdown()
+            thread.join()

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from respan_openai.local import contract
-from respan_openai.params import LEGACY, NAMES
+from respan_openai._params import LEGACY, NAMES
 
 
 CHAT, RESPONSES = contract.PATHS
@@ -42,7 +42,9 @@ def refusal(fields: Any, headers: dict[str, str] | None = None, path: str = CHAT
 
 #: From the weakest to the strongest; each puts parameters into (fields, headers).
 CARRIERS = {
-    "legacy header": lambda params, _fields, headers: headers.update({"X-Data-Keywordsai-Params": encoded(params)}),
+    "legacy header": lambda params, _fields, headers: headers.update(
+        {"X-Data-Keywordsai-Params": encoded(params)}
+    ),
     "header": lambda params, _fields, headers: headers.update({"X-Data-Respan-Params": encoded(params)}),
     "keywordsai_params": lambda params, fields, _headers: fields.update(keywordsai_params=params),
     "respan_params": lambda params, fields, _headers: fields.update(respan_params=params),
@@ -76,7 +78,7 @@ def test_stronger_carrier_wins(weaker: str, stronger: str) -> None:
     assert read(*carried(layers)).params == {"custom_identifier": "strong"}
 
 
-_TEXT = st.text("ab\u00e9\U0001f600\"", max_size=4)
+_TEXT = st.text('ab\u00e9\U0001f600"', max_size=4)
 _LAYER = st.fixed_dictionaries(
     {},
     optional={
@@ -111,7 +113,9 @@ def test_legacy_spelling_in_a_weaker_carrier() -> None:
     assert read(fields).params == {"fallback_models": ["new"]}
 
 
-@pytest.mark.parametrize("value", ["%%%", "e30", encoded([1]), encoded("x"), base64.b64encode(b"{").decode(), ""])
+@pytest.mark.parametrize(
+    "value", ["%%%", "e30", encoded([1]), encoded("x"), base64.b64encode(b"{").decode(), ""]
+)
 @pytest.mark.parametrize("header", ["X-Data-Respan-Params", "X-Data-Keywordsai-Params"])
 def test_unreadable_header(header: str, value: str) -> None:
     """A header that is not base64 of an object is an error, not a call without limits."""

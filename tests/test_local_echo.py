@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import openai
 import pytest
-from tests.local_support import FAMILIES, async_sdk, http_client, sdk
 from pydantic import BaseModel
 
 from respan_openai.local import Echo, LocalGateway
 from respan_openai.local.echo import CREATED
+from tests.local_support import FAMILIES, async_sdk, http_client, sdk
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-HELLO: list[Any] = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello  big\nworld"}]
+HELLO: list[Any] = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "Hello  big\nworld"},
+]
 TEXT = "echo: Hello  big\nworld"
 
 
@@ -77,7 +80,9 @@ def test_choices(client: openai.OpenAI) -> None:
     completion = client.chat.completions.create(model="m", messages=HELLO, n=3)
     chunks = list(client.chat.completions.create(model="m", messages=HELLO, n=3, stream=True))
 
-    assert [(choice.index, choice.message.content) for choice in completion.choices] == [(n, TEXT) for n in range(3)]
+    assert [(choice.index, choice.message.content) for choice in completion.choices] == [
+        (n, TEXT) for n in range(3)
+    ]
     for index in range(3):
         pieces = [c.delta.content or "" for chunk in chunks for c in chunk.choices if c.index == index]
         assert "".join(pieces) == TEXT
@@ -96,7 +101,14 @@ def test_chat_stream(client: openai.OpenAI) -> None:
     """One chunk per word; without being asked for, no usage."""
     chunks = list(client.chat.completions.create(model="m", messages=HELLO, stream=True))
 
-    assert [chunk.choices[0].delta.content for chunk in chunks] == ["", "echo: ", "Hello  ", "big\n", "world", None]
+    assert [chunk.choices[0].delta.content for chunk in chunks] == [
+        "",
+        "echo: ",
+        "Hello  ",
+        "big\n",
+        "world",
+        None,
+    ]
     assert chunks[-1].choices[0].finish_reason == "stop"
     assert all(chunk.usage is None for chunk in chunks)
 
@@ -104,7 +116,9 @@ def test_chat_stream(client: openai.OpenAI) -> None:
 def test_chat_stream_with_usage(client: openai.OpenAI) -> None:
     """``include_usage`` adds a last chunk without choices, as OpenAI does."""
     options: Any = {"include_usage": True}
-    *chunks, last = client.chat.completions.create(model="m", messages=HELLO, stream=True, stream_options=options)
+    *chunks, last = client.chat.completions.create(
+        model="m", messages=HELLO, stream=True, stream_options=options
+    )
 
     assert last.choices == []
     assert last.usage is not None
@@ -114,7 +128,11 @@ def test_chat_stream_with_usage(client: openai.OpenAI) -> None:
 
 def chat_helper(client: Any) -> Any:
     """Where this SDK has ``.stream()`` and ``.parse()``: 1.x keeps them in ``beta``."""
-    return client.chat.completions if hasattr(client.chat.completions, "stream") else client.beta.chat.completions
+    return (
+        client.chat.completions
+        if hasattr(client.chat.completions, "stream")
+        else client.beta.chat.completions
+    )
 
 
 def test_chat_stream_helper(client: openai.OpenAI) -> None:
@@ -135,10 +153,16 @@ def test_chat_stream_helper(client: openai.OpenAI) -> None:
         ([], "echo: "),
         ([{"role": "system", "content": "s"}], "echo: "),
         ([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "echo: a"),
-        ([{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}], "echo: a b"),
+        (
+            [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}],
+            "echo: a b",
+        ),
         ([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}], "echo: "),
         ([{"role": "user", "content": None}], "echo: "),
-        ([{"role": "user", "content": "\u2028 \U0001f600 data: x\n\ndata: y"}], "echo: \u2028 \U0001f600 data: x\n\ndata: y"),
+        (
+            [{"role": "user", "content": "\u2028 \U0001f600 data: x\n\ndata: y"}],
+            "echo: \u2028 \U0001f600 data: x\n\ndata: y",
+        ),
     ],
 )
 def test_last_user_message(client: openai.OpenAI, messages: Any, text: str) -> None:
@@ -179,7 +203,9 @@ def test_chat_parse(client: openai.OpenAI) -> None:
 
 def test_json_object(client: openai.OpenAI) -> None:
     """JSON mode answers with a JSON object that holds the message."""
-    completion = client.chat.completions.create(model="m", messages=HELLO, response_format={"type": "json_object"})
+    completion = client.chat.completions.create(
+        model="m", messages=HELLO, response_format={"type": "json_object"}
+    )
 
     assert json.loads(completion.choices[0].message.content or "") == {"echo": HELLO[-1]["content"]}
 
@@ -203,7 +229,13 @@ SCHEMAS: list[tuple[Any, Any]] = [
     ({"type": "number", "maximum": -2}, -2),
     ({"type": "number", "exclusiveMaximum": 0}, -1),
     ({"$ref": "#/$defs/a~1b", "$defs": {"a/b": {"type": "boolean"}}}, False),
-    ({"$ref": "#/$defs/n", "$defs": {"n": {"type": "object", "required": ["n"], "properties": {"n": {"$ref": "#/$defs/n"}}}}}, {"n": {}}),
+    (
+        {
+            "$ref": "#/$defs/n",
+            "$defs": {"n": {"type": "object", "required": ["n"], "properties": {"n": {"$ref": "#/$defs/n"}}}},
+        },
+        {"n": {}},
+    ),
     ({}, None),
 ]
 
@@ -217,7 +249,9 @@ def test_instance_of_a_schema(client: openai.OpenAI, schema: Any, instance: Any)
     assert json.loads(completion.choices[0].message.content or "") == instance
 
 
-@pytest.mark.parametrize("schema", [{"enum": 1}, {"type": "array", "minItems": "a"}, {"type": "object", "required": 1}])
+@pytest.mark.parametrize(
+    "schema", [{"enum": 1}, {"type": "array", "minItems": "a"}, {"type": "object", "required": 1}]
+)
 def test_unreadable_schema(client: openai.OpenAI, schema: Any) -> None:
     """A schema that is none is an error, not a crash."""
     wanted: Any = {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}
@@ -294,12 +328,14 @@ def test_responses_parse(client: openai.OpenAI) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.filterwarnings("ignore:Async generator 'openai")  # the SDK leaves its own open after [DONE]; trio tells
+@pytest.mark.filterwarnings("ignore:Async generator '(openai|httpx)")  # the SDK stops at [DONE]; trio tells
 async def test_async_answers(family: str) -> None:
     """The same answers on asyncio and trio, streamed and not."""
     async with async_sdk(family, LocalGateway.echo()) as client:
         completion = await client.chat.completions.create(model="m", messages=HELLO)
-        chunks = [c async for c in await client.chat.completions.create(model="m", messages=HELLO, stream=True)]
+        chunks = [
+            c async for c in await client.chat.completions.create(model="m", messages=HELLO, stream=True)
+        ]
         async with client.responses.stream(model="m", input="hi") as stream:
             final = await stream.get_final_response()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gzip
 import importlib
 import json
 import pickle
@@ -12,6 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import openai
 import pytest
+
+from respan_openai.exceptions import ConfigError
+from respan_openai.local import Echo, LocalGateway
+from respan_openai.targets import Gateway, Provider
 from tests.local_support import (
     CLIENT_KEY,
     COMPLETION,
@@ -21,19 +26,17 @@ from tests.local_support import (
     Upstream,
     answer,
     async_sdk,
+    hang_up,
     http_client,
     listening,
     sdk,
     stream,
 )
 
-from respan_openai.exceptions import ConfigError
-from respan_openai.local import Echo, LocalGateway
-from respan_openai.targets import Gateway, Provider
-
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 HELLO: list[Any] = [{"role": "user", "content": "hello"}]
@@ -48,8 +51,10 @@ def family(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(autouse=True)
-def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loopback is reached directly, whatever the environment says."""
+def plain_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Loopback is reached directly, and nobody reads the CA bundle: it takes longer than all the rest."""
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
     for name in PROXY_VARIABLES:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -130,9 +135,13 @@ def test_keys_do_not_show(gateway: LocalGateway) -> None:
 # -- coming in
 
 
-@pytest.mark.parametrize("authorization", [None, "", "Bearer", "Bearer wrong", f"Basic {CLIENT_KEY}", CLIENT_KEY, "Bearer é"])
+@pytest.mark.parametrize(
+    "authorization", [None, "", "Bearer", "Bearer wrong", f"Basic {CLIENT_KEY}", CLIENT_KEY, "Bearer é"]
+)
 @pytest.mark.parametrize("path", PATHS)
-def test_unknown_key(family: str, gateway: LocalGateway, upstream: Upstream, path: str, authorization: Any) -> None:
+def test_unknown_key(
+    family: str, gateway: LocalGateway, upstream: Upstream, path: str, authorization: Any
+) -> None:
     """Without one of the gateway's keys it is 401, and nobody is asked."""
     headers = {} if authorization is None else {"Authorization": authorization.encode()}
     with http_client(family, gateway) as http:
@@ -219,7 +228,11 @@ def test_choice_of_provider(family: str, model: str, route: str | None, asked: s
         with http_client(family, gateway) as http:
             http.post(PATHS[0], json={**ASKED, "model": model}, headers=headers)
 
-        reached = {name: upstream.last_body for name, upstream in {"one": one, "two": two}.items() if upstream.received}
+        reached = {
+            name: upstream.last_body
+            for name, upstream in {"one": one, "two": two}.items()
+            if upstream.received
+        }
 
     assert reached == {asked: {**ASKED, "model": sent}}
 
@@ -237,7 +250,11 @@ def test_unknown_route(http: Any, upstream: Upstream, route: str) -> None:
 @pytest.mark.parametrize("path", PATHS)
 def test_only_openais_fields_are_sent(http: Any, upstream: Upstream, path: str) -> None:
     """Respan's parameters stay here, in whichever carrier they came."""
-    carriers = {"custom_identifier": "c", "respan_params": {"thread_identifier": "t"}, "keywordsai_params": {}}
+    carriers = {
+        "custom_identifier": "c",
+        "respan_params": {"thread_identifier": "t"},
+        "keywordsai_params": {},
+    }
     http.post(path, json={**ASKED, **carriers, "temperature": 0.5}, headers={"X-Data-Respan-Params": "e30="})
 
     assert upstream.last_body == {**ASKED, "temperature": 0.5}
@@ -267,18 +284,22 @@ def test_each_key_stays_on_its_side(family: str, gateway: LocalGateway, upstream
 
     assert upstream.received[0].count(PROVIDER_KEY.encode()) == 1
     assert b"canary" not in upstream.received[0].replace(PROVIDER_KEY.encode(), b"")
-    assert PROVIDER_KEY not in repr(raw.http_response.headers.raw) + raw.text + repr(raw.http_response.request.headers.raw)
+    assert PROVIDER_KEY not in repr(raw.http_response.headers.raw) + raw.text + repr(
+        raw.http_response.request.headers.raw
+    )
     assert "set-cookie" not in raw.headers
 
 
 def refused(wfile: Any, _raw: bytes) -> None:
     """The provider does not like its key."""
-    answer(wfile, 401, {"error": {"message": "Bad key.", "type": "t", "param": None, "code": "invalid_api_key"}})
+    answer(
+        wfile, 401, {"error": {"message": "Bad key.", "type": "t", "param": None, "code": "invalid_api_key"}}
+    )
 
 
 def test_errors_do_not_hold_the_providers_key(family: str, gateway: LocalGateway, upstream: Upstream) -> None:
     """Whatever goes wrong, the exception and all it leads to are free of the provider's key."""
-    for respond in (refused, lambda wfile, _raw: wfile.close(), lambda wfile, _raw: wfile.write(b"nonsense\r\n\r\n")):
+    for respond in (refused, hang_up, lambda wfile, _raw: wfile.write(b"nonsense\r\n\r\n")):
         upstream.respond = respond
         with sdk(family, gateway) as client, pytest.raises(openai.APIStatusError) as caught:
             client.chat.completions.create(model="m", messages=HELLO)
@@ -370,8 +391,6 @@ def test_redirect_is_not_followed(http: Any, upstream: Upstream, status: int) ->
 
 def test_compressed_answer(http: Any, upstream: Upstream) -> None:
     """A compressed body is passed on as it is and decoded once."""
-    import gzip
-
     packed = gzip.compress(json.dumps(COMPLETION).encode())
     upstream.respond = lambda wfile, _raw: answer(wfile, 200, packed, "Content-Encoding: gzip")
 
@@ -419,7 +438,9 @@ def chunk(text: str) -> bytes:
     return b"data: %s\n\n" % json.dumps(body).encode()
 
 
-def test_first_chunk_does_not_wait_for_the_second(family: str, gateway: LocalGateway, upstream: Upstream) -> None:
+def test_first_chunk_does_not_wait_for_the_second(
+    family: str, gateway: LocalGateway, upstream: Upstream
+) -> None:
     """The provider sends its second chunk only after the client has the first one."""
     arrived = threading.Event()
     upstream.respond = lambda wfile, _raw: stream(wfile, chunk("a"), arrived, chunk("b"), b"data: [DONE]\n\n")
@@ -433,8 +454,10 @@ def test_first_chunk_does_not_wait_for_the_second(family: str, gateway: LocalGat
 
 
 @pytest.mark.anyio
-@pytest.mark.filterwarnings("ignore:Async generator 'openai")  # the SDK leaves its own open after [DONE]; trio tells
-async def test_first_chunk_does_not_wait_async(family: str, gateway: LocalGateway, upstream: Upstream) -> None:
+@pytest.mark.filterwarnings("ignore:Async generator '(openai|httpx)")  # the SDK stops at [DONE]; trio tells
+async def test_first_chunk_does_not_wait_async(
+    family: str, gateway: LocalGateway, upstream: Upstream
+) -> None:
     """Same on asyncio and trio."""
     arrived = threading.Event()
     upstream.respond = lambda wfile, _raw: stream(wfile, chunk("a"), arrived, chunk("b"), b"data: [DONE]\n\n")
@@ -451,12 +474,17 @@ def test_stream_that_breaks_off(family: str, gateway: LocalGateway, upstream: Up
     """A provider that hangs up in the middle is an error of the client's own family, without the key."""
 
     def respond(wfile: Any, _raw: bytes) -> None:
-        wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 999\r\n\r\n" + chunk("a"))
+        wfile.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 999\r\n\r\n" + chunk("a")
+        )
         raise ConnectionAbortedError
 
     upstream.respond = respond
     module = importlib.import_module(family)
-    with sdk(family, gateway) as client, pytest.raises((module.RemoteProtocolError, openai.APIConnectionError)) as caught:
+    with (
+        sdk(family, gateway) as client,
+        pytest.raises((module.RemoteProtocolError, openai.APIConnectionError)) as caught,
+    ):
         list(client.chat.completions.create(model="m", messages=HELLO, stream=True))
 
     assert PROVIDER_KEY not in repr(caught.value.request.headers.raw)
@@ -479,7 +507,7 @@ async def test_async_call(family: str, gateway: LocalGateway, upstream: Upstream
 async def test_async_failures(family: str, gateway: LocalGateway, upstream: Upstream) -> None:
     """Redirects and broken connections end as they do without await."""
     async with async_sdk(family, gateway) as client:
-        for respond in (lambda wfile, _: answer(wfile, 307, b"", "Location: /x"), lambda wfile, _: wfile.close()):
+        for respond in (lambda wfile, _: answer(wfile, 307, b"", "Location: /x"), hang_up):
             upstream.respond = respond
             with pytest.raises(openai.InternalServerError) as caught:
                 await client.chat.completions.create(model="m", messages=HELLO)
@@ -491,7 +519,10 @@ async def test_async_transport_is_a_context(family: str, gateway: LocalGateway, 
     """Leaving it closes the connections; a later request opens new ones."""
     module = importlib.import_module(family)
     request = module.Request(
-        "POST", "http://respan.invalid/api/responses", json=ASKED, headers={"Authorization": f"Bearer {CLIENT_KEY}"}
+        "POST",
+        "http://respan.invalid/api/responses",
+        json=ASKED,
+        headers={"Authorization": f"Bearer {CLIENT_KEY}"},
     )
     async with gateway.async_transport() as transport:
         for _ in range(2):
@@ -535,7 +566,8 @@ def test_threads_share_a_transport(family: str, gateway: LocalGateway, upstream:
     """Many threads at once use one HTTP client."""
     with sdk(family, gateway) as client:
         threads = [
-            threading.Thread(target=lambda: client.chat.completions.create(model="m", messages=HELLO)) for _ in range(8)
+            threading.Thread(target=lambda: client.chat.completions.create(model="m", messages=HELLO))
+            for _ in range(8)
         ]
         for thread in threads:
             thread.start()

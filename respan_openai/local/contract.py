@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeGuard
 
 from .._core.call import dump_object, with_string
 from ..exceptions import ParamsError
-from ..params import CONTAINERS, HEADER, LEGACY_HEADER, NAMES, check, decode_header, merge
+from .._params import CONTAINERS, HEADER, LEGACY_HEADER, NAMES, check, decode_header, merge
 
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ __all__ = [
     "Reply",
     "detail",
     "invalid",
+    "is_object",
     "read",
 ]
 
@@ -136,9 +137,14 @@ def _parsed(body: bytes) -> Object:
         fields = json.loads(body, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise invalid("The body is not valid JSON.", None) from None
-    if not isinstance(fields, dict):
+    if not is_object(fields):
         raise invalid("The body must be a JSON object.", None)
     return fields
+
+
+def is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    """Whether *value*, which comes from JSON, is an object."""
+    return isinstance(value, dict)
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -197,13 +203,13 @@ def _goes_upstream(path: str, name: str, fields: Object) -> bool:
 
 def _is_native_prompt(path: str, fields: Object) -> bool:
     prompt = fields["prompt"]
-    return path == "/responses" and isinstance(prompt, dict) and "id" in prompt and "prompt_id" not in prompt
+    return path == "/responses" and is_object(prompt) and "id" in prompt and "prompt_id" not in prompt
 
 
 def _is_native_metadata(value: Any) -> bool:
     # 16 pairs, 64 and 512 characters: openai/types/shared/metadata.py
     return (
-        isinstance(value, dict)
+        is_object(value)
         and len(value) <= 16
         and all(len(key) <= 64 for key in value)
         and all(isinstance(text, str) and len(text) <= 512 for text in value.values())

@@ -11,11 +11,11 @@ import json
 import math
 import re
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 from urllib.parse import urlsplit
 
 from .._core.call import Outgoing, parse_object
-from .contract import JSON, Reply, invalid
+from .contract import JSON, Reply, invalid, is_object
 
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def _part(text: str) -> Object:
 
 def _responses_events(body: Object, item: Object, text: str, full: Object) -> Iterator[Object]:
     at = {"item_id": item["id"], "output_index": 0, "content_index": 0}
-    begun = {**item, "status": "in_progress", "content": []}
+    begun: Object = {**item, "status": "in_progress", "content": []}
     yield {"type": "response.created", "response": body}
     yield {"type": "response.in_progress", "response": body}
     yield {"type": "response.output_item.added", "output_index": 0, "item": begun}
@@ -225,25 +225,21 @@ def _numbered(events: Iterable[Object]) -> Iterator[bytes]:
 
 
 def _last_user_text(messages: Any) -> str:
-    for message in reversed(messages if isinstance(messages, list) else []):
-        if isinstance(message, dict) and message.get("role") == "user":
-            return _text_of(message.get("content"))
-    return ""
+    asked = [message for message in _objects(messages) if message.get("role") == "user"]
+    return _text_of(asked[-1].get("content")) if asked else ""
 
 
 def _text_of(content: Any) -> str:
     if isinstance(content, str):
         return content
-    parts = (
-        [part.get("text") for part in content if isinstance(part, dict)] if isinstance(content, list) else []
-    )
-    return " ".join(text for text in parts if isinstance(text, str))
+    texts = [part.get("text") for part in _objects(content)]
+    return " ".join(text for text in texts if isinstance(text, str))
 
 
 def _words_in(content: Any) -> int:
-    if not isinstance(content, list):
-        return _words(content) if isinstance(content, str) else 0
-    return sum(_words(_text_of(message.get("content"))) for message in content if isinstance(message, dict))
+    if isinstance(content, str):
+        return _words(content)
+    return sum(_words(_text_of(message.get("content"))) for message in _objects(content))
 
 
 def _words(text: str) -> int:
@@ -302,9 +298,8 @@ def _of_kind(kind: str | None, schema: Object, root: Object, met: frozenset[str]
 
 def _kind(schema: Object) -> str | None:
     kinds = schema.get("type", "object" if "properties" in schema else None)
-    if isinstance(kinds, list):
-        return "null" if "null" in kinds else next(iter(kinds), None)
-    return kinds if isinstance(kinds, str) else None
+    several = kinds if _is_list(kinds) else [kinds]
+    return "null" if "null" in several else next(iter(several), None)
 
 
 def _number(schema: Object) -> int | float:
@@ -321,7 +316,15 @@ def _resolved(ref: str, root: Object) -> Object:
 
 
 def _object(value: Any) -> Object:
-    return value if isinstance(value, dict) else {}
+    return value if is_object(value) else {}
+
+
+def _objects(value: Any) -> list[Object]:
+    return [item for item in value if is_object(item)] if _is_list(value) else []
+
+
+def _is_list(value: object) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
 
 
 def _dump(value: Object) -> bytes:

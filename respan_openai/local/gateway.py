@@ -1,6 +1,6 @@
 """The gateway in this process: an HTTP transport that answers as the hosted gateway documents.
 
-A request goes through one generator, ``LocalGateway._serve``: is it for us, may it come in, what does it
+A request goes through one generator, ``LocalGateway.serve``: is it for us, may it come in, what does it
 ask, who answers; then it is sent, and the provider's answer is passed on as it comes.
 """
 
@@ -115,7 +115,8 @@ class LocalGateway(Gateway):
         """Same as :meth:`transport`, for ``AsyncClient``."""
         return AsyncLocalTransport(self)
 
-    def _serve(self, request: Any, body: bytes) -> Serving:
+    def serve(self, request: Any, body: bytes) -> Serving:
+        """The flow that answers *request*, whose body is *body*; a driver performs its steps."""
         try:
             path = _served(request)
             self._admit(request.headers)
@@ -156,7 +157,7 @@ class LocalGateway(Gateway):
         return provider
 
 
-def _by_name(providers: Iterable[Provider | Echo]) -> dict[str, Provider | Echo]:
+def _by_name(providers: Iterable[object]) -> dict[str, Provider | Echo]:
     if isinstance(providers, Provider | Echo):
         raise ConfigError("providers must be a list, even of one: LocalGateway([provider]).")
     found: dict[str, Provider | Echo] = {}
@@ -336,7 +337,7 @@ class LocalTransport(_Wire, _SyncBase):
 
     def handle_request(self, request: Any) -> Any:
         """Answer one request; called by the HTTP client."""
-        return drive(self._gateway._serve(request, request.read()), partial(self._perform, request))  # noqa: SLF001 - one module
+        return drive(self._gateway.serve(request, request.read()), partial(self._perform, request))
 
     def close(self) -> None:
         """Close the connections to providers; a later request opens new ones."""
@@ -365,7 +366,7 @@ class AsyncLocalTransport(_Wire, _AsyncBase):
     async def handle_async_request(self, request: Any) -> Any:
         """Answer one request; called by the HTTP client."""
         body = await request.aread()
-        return await adrive(self._gateway._serve(request, body), partial(self._perform, request))  # noqa: SLF001 - one module
+        return await adrive(self._gateway.serve(request, body), partial(self._perform, request))
 
     async def aclose(self) -> None:
         """Close the running loop's connections to providers; a later request opens new ones."""
