@@ -75,7 +75,7 @@ class Row:
         wrapped: What is held against the target: CPU, or for the first token and the import the clock.
         wall: As *wrapped*, on the clock; ratios only.
         control: As *wrapped*, for a second plain client.
-        floor: Ratio of the fastest tenth of both, which disturbances hardly reach; ratios only.
+        floor: Ratio of the fastest tenth of the laps of both; ratios only.
         control_floor: As *floor*, for a second plain client.
         target: The most that the median of *wrapped* may be; ``None`` for information only.
         rounds: How often it was measured.
@@ -402,7 +402,9 @@ def _imports(seconds: float) -> Iterator[Row]:
         )
 
     def row(name: str, wrapped: Spread, target: float | None) -> Row:
-        control = Spread.of(times[CONTROL][1] - times[CONTROL][0] for times in taken)
+        control = Spread.of(
+            times[CONTROL][0] - times[PLAIN][0] for times in taken
+        )  # of importing openai alone
         plain = median(times[PLAIN][0] for times in taken)
         return Row(
             name=name,
@@ -433,7 +435,8 @@ _HEADING = (
 )
 _LEGEND = """\
 Figures with an x are ratios to the plain client's CPU, others are added to it. A/A: a second plain client in
-place of the wrapped one. Floor: the ratio of the fastest tenth of all laps; look at it on a busy machine."""
+place of the wrapped one; for the import, how far two imports of openai alone lie apart. Floor: the ratio of the
+fastest tenth of all laps, with its own A/A; trust neither figure further than its A/A is from 1."""
 
 
 def _line(row: Row) -> str:

@@ -39,7 +39,7 @@ def deployment_of(call: Call) -> Deployment | None:
     """The deployment that *call* asks for, or ``None`` if it does not speak to Azure."""
     if b"/openai" not in call.raw_path:
         return None
-    url = urlsplit(call.url)
+    url = urlsplit(str(call.url))
     version = parse_qs(url.query).get("api-version", [None])[0]
     if version is None and not (url.hostname or "").endswith(_HOSTS):
         return None

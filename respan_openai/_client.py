@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import openai
 
 from ._core.flow import same_origin
-from ._proxies import WrappedClient, http_proxy, is_sdk
+from ._proxies import WrappedClient, held_by, http_proxy, is_sdk, wrapped_client
 from ._transport import make_shim
 from ._warn import warn
 from .exceptions import ConfigError
@@ -70,13 +70,13 @@ def wrap(
         ParamsError: if *defaults* are not accepted.
     """
     inner: Any = client
-    if type(inner) is WrappedClient:
+    if issubclass(type(inner), WrappedClient):
         if gateway is None and defaults is None and on_call is None:
             return client
         inner = inner.__wrapped__
     _check_client(inner)
     shim = make_shim(gateway or _own_gateway(inner), defaults, on_call)
-    return WrappedClient(_clone(inner, shim), shim)  # type: ignore[return-value]
+    return wrapped_client(_clone(inner, shim), shim)  # type: ignore[return-value]
 
 
 _REFUSED = {
@@ -102,7 +102,11 @@ def _own_gateway(client: Any) -> Gateway | None:
     """The gateway that *client* already speaks to, with the client's own key; ``None`` if it speaks to another."""
     base = gateway_base(None)
     key = client.api_key
-    return Gateway(key, base) if key and isinstance(key, str) and same_origin(str(client.base_url), base) else None
+    return (
+        Gateway(key, base)
+        if key and isinstance(key, str) and same_origin(str(client.base_url), base)
+        else None
+    )
 
 
 def _clone(client: Any, shim: Shim) -> Any:
@@ -118,8 +122,8 @@ def _clone(client: Any, shim: Shim) -> Any:
     clone._client = http_proxy(client._client, shim)  # noqa: SLF001 -- what the SDK sends with; no public name
     for name in [*_shadowing(client)]:
         del vars(clone)[name]
-    for name, value in [*vars(clone).items()]:
-        if is_sdk(type(value)):  # openai 1 makes its resources in the constructor
+    for name, value in [*held_by(clone).items()]:
+        if is_sdk(value):  # openai 1 makes its resources in the constructor
             setattr(clone, name, _rebuilt(name, value, clone))
     return clone
 
@@ -146,8 +150,8 @@ def _shadowing(thing: object) -> Iterator[str]:
 def _instrumented(thing: Any, path: str = "") -> Iterator[str]:
     """Methods that were replaced on the instance of *thing* or of a resource below it."""
     shadowing = {*_shadowing(thing)}
-    for name, value in vars(thing).items():
-        if is_sdk(type(value)):
+    for name, value in held_by(thing).items():
+        if is_sdk(value):
             yield from _instrumented(value, f"{path}{name}.")
         elif name in shadowing:
             yield path + name

@@ -236,4 +236,4 @@ def _trace_of(thing: object) -> Trace | None:
         if inner is not None:
             return _trace_of(inner)
     extensions = getattr(thing, "extensions", None)
-    return extensions.get(TRACE) if isinstance(extensions, dict) else None
+    return cast("dict[str, Any]", extensions).get(TRACE) if isinstance(extensions, dict) else None

@@ -6,7 +6,6 @@ performers serves both.
 
 from __future__ import annotations
 
-from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 
@@ -41,7 +40,7 @@ async def adrive(flow: Generator[Any, Any, T], perform: Callable[[Any], Any]) ->
         while True:
             try:
                 result = perform(step)
-                if isawaitable(result):
+                if hasattr(result, "__await__"):
                     result = await result
             except BaseException as exc:
                 step = flow.throw(exc)

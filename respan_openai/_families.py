@@ -22,7 +22,22 @@ if TYPE_CHECKING:
     Ended = Callable[[BaseException | None, int], None]
 
 
-@lru_cache(maxsize=64)
+_families: dict[type, Any] = {}
+
+
+def family_of(thing: object) -> Any:
+    """The module, ``httpx`` or ``httpx2``, whose class *thing* is an instance of.
+
+    Raises:
+        ConfigError: if it is of neither.
+    """
+    cls = thing.__class__
+    family = _families.get(cls)
+    if family is None:
+        family = _families[cls] = _module_of(cls)
+    return family
+
+
 def _module_of(cls: type) -> Any:
     for base in cls.__mro__:
         name = base.__module__.partition(".")[0]
@@ -32,15 +47,6 @@ def _module_of(cls: type) -> Any:
         f"{cls.__module__}.{cls.__qualname__} is neither of httpx nor of httpx2. "
         "Hand in a client, transport or request of the HTTP library that your openai version uses."
     )
-
-
-def family_of(thing: object) -> Any:
-    """The module, ``httpx`` or ``httpx2``, whose class *thing* is an instance of.
-
-    Raises:
-        ConfigError: if it is of neither.
-    """
-    return _module_of(thing.__class__)
 
 
 def is_async_client(client: object) -> bool:
@@ -54,15 +60,17 @@ def _url(family: Any, url: str) -> Any:
     return family.URL(url)
 
 
-def rebuilt(original: Any, outgoing: Outgoing, extensions: dict[str, Any]) -> Any:
-    """A request of *original*'s family for *outgoing*; *original* stays as it is.
+def rebuilt(original: Any, outgoing: Outgoing, mark: str) -> Any:
+    """A request of *original*'s family for *outgoing*, with *mark* among its extensions; *original* stays as it is.
 
     An unchanged body is shared, not copied, so a stream that can be read once is still read once.
     """
     family = family_of(original)
-    extensions = {**original.extensions, **extensions}
+    extensions = {**original.extensions, mark: True}
     if outgoing.body is not None:
-        headers = [kv for kv in outgoing.headers if kv[0].lower() not in {b"content-length", b"transfer-encoding"}]
+        headers = [
+            kv for kv in outgoing.headers if kv[0].lower() not in {b"content-length", b"transfer-encoding"}
+        ]
         return family.Request(
             original.method,
             _url(family, outgoing.url),
@@ -72,7 +80,7 @@ def rebuilt(original: Any, outgoing: Outgoing, extensions: dict[str, Any]) -> An
         )
     # copy.copy() would drop the stream (httpx2/_models.py, Request.__getstate__), and building the
     # request anew costs ten times as much.
-    request = object.__new__(type(original))
+    request: Any = object.__new__(original.__class__)
     request.__dict__.update(original.__dict__)
     request.url = _url(family, outgoing.url)
     request.headers = family.Headers(outgoing.headers)
@@ -91,7 +99,7 @@ def body_in_memory(request: Any) -> bytes | None:
 
 @lru_cache(maxsize=2)
 def _watched_class(family: Any) -> type:
-    class WatchedStream(family.SyncByteStream, family.AsyncByteStream):  # type: ignore[misc,name-defined]
+    class WatchedStream(family.SyncByteStream, family.AsyncByteStream):  # type: ignore[misc]
         """A response's stream that tells once how it ended, and passes each chunk on as it comes."""
 
         def __init__(self, stream: Any, ended: Ended) -> None:

@@ -51,6 +51,9 @@ _LEGACY = LEGACY_HEADER.lower().encode()
 _CARRIERS = frozenset({HEADER.lower().encode(), _LEGACY})
 
 
+_MOST_PLANS = 64
+
+
 class Fate(Enum):
     """What becomes of one of the SDK's headers."""
 
@@ -71,6 +74,8 @@ class HeaderRule(dict[bytes, Fate]):
         super().__init__()
         self._extra = frozenset(_name(name) for name in extra)
         self._target = target
+        # A client sends the same few sets of headers over and over.
+        self._plans: dict[tuple[bytes, ...], tuple[list[int], list[int]]] = {}
 
     def __missing__(self, name: bytes) -> Fate:
         fate = self[name] = self._judge(name.lower())
@@ -91,10 +96,20 @@ class HeaderRule(dict[bytes, Fate]):
 
     def split(self, headers: Raw) -> tuple[Raw, list[str]]:
         """The headers to keep, and the values of the parameter carriers among the others, the legacy one first."""
-        kept = [item for item in headers if self[item[0]] is Fate.KEEP]
-        carriers = [item for item in headers if self[item[0]] is Fate.CARRIER]
-        carriers.sort(key=lambda item: item[0].lower() != _LEGACY)
-        return kept, [value.decode("latin-1") for _, value in carriers]
+        names = tuple([name for name, _ in headers])
+        plan = self._plans.get(names)
+        if plan is None:
+            if len(self._plans) >= _MOST_PLANS:
+                self._plans.clear()
+            plan = self._plans[names] = self._plan(names)
+        keep, carriers = plan
+        return [headers[at] for at in keep], [headers[at][1].decode("latin-1") for at in carriers]
+
+    def _plan(self, names: tuple[bytes, ...]) -> tuple[list[int], list[int]]:
+        fates = [self[name] for name in names]
+        carriers = [at for at, fate in enumerate(fates) if fate is Fate.CARRIER]
+        carriers.sort(key=lambda at: names[at].lower() != _LEGACY)
+        return [at for at, fate in enumerate(fates) if fate is Fate.KEEP], carriers
 
 
 def _name(name: str) -> bytes:

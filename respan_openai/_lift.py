@@ -39,7 +39,9 @@ _SERVED_MODULES = (
 )
 
 #: With one of these the gateway finds the model, or the messages, by itself (reference 003).
-_CHOOSE_MODEL = frozenset({"load_balance_group", "load_balance_models", "loadbalance_models", "models", "prompt"})
+_CHOOSE_MODEL = frozenset(
+    {"load_balance_group", "load_balance_models", "loadbalance_models", "models", "prompt"}
+)
 
 #: What the SDK takes for "not given"; ``omit`` is the newer name.
 _LEFT_OUT = getattr(openai, "omit", openai.NOT_GIVEN)
@@ -76,6 +78,8 @@ def lifted(method: Callable[..., Any], known: frozenset[str], kwargs: dict[str, 
     Raises:
         ParamsError: if one of them is not accepted, is given twice, or the call does not go to the gateway.
     """
+    if kwargs.keys() <= known and "extra_body" not in kwargs and "extra_headers" not in kwargs:
+        return kwargs
     foreign = kwargs.keys() - known
     extra = kwargs.get("extra_body")
     headers = kwargs.get("extra_headers")
@@ -97,7 +101,9 @@ def _body(ours: Mapping[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
     twice = ours.keys() & extra.keys()
     if twice:
         name = min(twice)
-        raise ParamsError(f"{name} is given twice, as a keyword and in extra_body. Keep one of them.", param=name)
+        raise ParamsError(
+            f"{name} is given twice, as a keyword and in extra_body. Keep one of them.", param=name
+        )
     containers = {name: ours[name] for name in ours if name in CONTAINERS}
     plain = check({name: value for name, value in ours.items() if name not in containers})
     return {**check_explicit({**extra, **containers}), **plain}

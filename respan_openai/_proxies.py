@@ -9,8 +9,8 @@
 from __future__ import annotations
 
 import inspect
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
 
 import wrapt
 from openai import APIStatusError
@@ -30,11 +30,17 @@ if TYPE_CHECKING:
     from ._core.trace import Trace
     from ._transport import Shim
 
+    _Proxy = wrapt.BaseObjectProxy[Any]
+    _CallableProxy = wrapt.CallableObjectProxy[Any]
+
+else:
+    _Proxy, _CallableProxy = wrapt.BaseObjectProxy, wrapt.CallableObjectProxy
+
 
 # --- the HTTP client -------------------------------------------------------
 
 
-class _HttpProxy(wrapt.BaseObjectProxy):  # type: ignore[misc]
+class _HttpProxy(_Proxy):
     """An HTTP client whose ``send`` goes through a shim.
 
     Args:
@@ -59,7 +65,8 @@ class SyncHttpProxy(_HttpProxy):
     def send(self, request: Any, **options: Any) -> Any:
         """As ``Client.send``."""
         shim = self._self_shim
-        if not shim.takes(request):
+        path = shim.takes(request)
+        if path is None:
             return self.__wrapped__.send(request, **options)
         stream = options.get("stream", False)
         carrier = self._self_carrier
@@ -67,7 +74,7 @@ class SyncHttpProxy(_HttpProxy):
         def send(outgoing: Any) -> Any:
             return carrier.send(outgoing, stream=stream, auth=None, follow_redirects=False)
 
-        steps = shim.exchange(request, follow_redirects=self._self_follows(options))
+        steps = shim.exchange(request, path, follow_redirects=self._self_follows(options))
         return drive(steps, performer(request, send, "close"))
 
     def close(self) -> None:
@@ -82,7 +89,8 @@ class AsyncHttpProxy(_HttpProxy):
     async def send(self, request: Any, **options: Any) -> Any:
         """As ``AsyncClient.send``."""
         shim = self._self_shim
-        if not shim.takes(request):
+        path = shim.takes(request)
+        if path is None:
             return await self.__wrapped__.send(request, **options)
         stream = options.get("stream", False)
         carrier = self._self_carrier
@@ -90,7 +98,7 @@ class AsyncHttpProxy(_HttpProxy):
         def send(outgoing: Any) -> Any:
             return carrier.send(outgoing, stream=stream, auth=None, follow_redirects=False)
 
-        steps = shim.exchange(request, follow_redirects=self._self_follows(options))
+        steps = shim.exchange(request, path, follow_redirects=self._self_follows(options))
         return await adrive(steps, performer(request, send, "aclose"))
 
     async def aclose(self) -> None:
@@ -118,10 +126,9 @@ def _in_process(client: Any, transport: Any, *, is_async: bool) -> Any:
 # --- the client and its resources ------------------------------------------
 
 
-@lru_cache(maxsize=512)
-def is_sdk(cls: type) -> bool:
-    """Whether *cls* is a resource of the SDK, or of a user who derived it from the SDK's."""
-    return any(_is_resource(base.__module__, base.__name__) for base in cls.__mro__)
+def is_sdk(thing: object) -> bool:
+    """Whether *thing* is a resource of the SDK, or of a user who derived it from the SDK's."""
+    return any(_is_resource(base.__module__, base.__name__) for base in type(thing).__mro__)
 
 
 def _is_resource(module: str, name: str) -> bool:
@@ -131,31 +138,79 @@ def _is_resource(module: str, name: str) -> bool:
     )
 
 
-class _Resource(wrapt.BaseObjectProxy):  # type: ignore[misc]
-    """A resource whose methods take Respan's parameters as keywords."""
+class _Resource(_Proxy):
+    """A resource whose methods take Respan's parameters as keywords.
+
+    Made by ``_proxied``, whose subclasses have a property for each child and method of the SDK's class: wrapt
+    asks ``__getattr__`` only after a lookup has failed, which costs more than all the rest.
+    """
 
     def __init__(self, wrapped: Any) -> None:
         super().__init__(wrapped)
-        self._self_children: dict[str, Any] = {}
+        self._self_made: dict[str, Any] = {}
+
+    def _self_make(self, name: str) -> Any:
+        value = getattr(self.__wrapped__, name)
+        if is_sdk(value):
+            made = self._self_made[name] = _proxied(_Resource, value)(value)
+            return made
+        known = accepted(value) if inspect.isroutine(value) else None
+        if known is None:
+            return value
+        method = _Method(value, known)
+        if name not in held_by(self.__wrapped__):
+            self._self_made[name] = method
+        return method
 
     def __getattr__(self, name: str) -> Any:
-        child = self._self_children.get(name)
-        if child is not None:
-            return child
-        value = getattr(self.__wrapped__, name)
-        if name.startswith("_"):
-            return value
-        if is_sdk(type(value)):
-            child = self._self_children[name] = _Resource(value)
-            return child
-        known = accepted(value) if inspect.isroutine(value) else None
-        return value if known is None else _Method(value, known)
+        return getattr(self.__wrapped__, name) if name.startswith("_") else self._self_make(name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # A tracer may replace a resource after it was handed out.
-        if not name.startswith("_self_"):
-            self._self_children.pop(name, None)
-        super().__setattr__(name, value)
+        # A tracer may replace a resource or a method after it was handed out.
+        if name.startswith(("_self_", "__")):
+            super().__setattr__(name, value)
+        else:
+            self._self_made.pop(name, None)
+            setattr(self.__wrapped__, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        self._self_made.pop(name, None)
+        delattr(self.__wrapped__, name)
+
+
+_classes: dict[tuple[type, type], type[Any]] = {}
+
+
+def held_by(thing: object) -> dict[str, Any]:
+    """The instance's own attributes."""
+    return vars(thing)
+
+
+def _proxied(base: type[Any], thing: object) -> type[Any]:
+    """*base* with a property for each child and each method of the SDK's class of *thing*; made once."""
+    cls = type(thing)
+    made = _classes.get((base, cls))
+    if made is None:
+        names = [name for name in dir(cls) if not name.startswith("_") and not hasattr(base, name)]
+        statics = {name: inspect.getattr_static(cls, name) for name in names}
+        properties = {
+            name: _made_property(name, cls, static)
+            for name, static in statics.items()
+            if isinstance(static, cached_property) or (inspect.isfunction(static) and accepted(static))
+        }
+        made = _classes[base, cls] = cast("type[Any]", type(base.__name__, (base,), properties))
+    return made
+
+
+def _made_property(name: str, cls: type, static: object) -> property:
+    def made(self: Any) -> Any:
+        known = self._self_made.get(name)
+        # Another function on the class than when this was written: somebody instruments all clients at once.
+        if known is None or getattr(cls, name) is not static:
+            return self._self_make(name)
+        return known
+
+    return property(made)
 
 
 class WrappedClient(_Resource):
@@ -170,7 +225,7 @@ class WrappedClient(_Resource):
         copied = self.__wrapped__.copy(**options)
         if not issubclass(type(copied._client), _HttpProxy):  # noqa: SLF001 -- see wrap()
             copied._client = http_proxy(copied._client, self._self_shim)  # noqa: SLF001 -- see wrap()
-        return WrappedClient(copied, self._self_shim)
+        return wrapped_client(copied, self._self_shim)
 
     with_options = copy
 
@@ -193,7 +248,13 @@ class WrappedClient(_Resource):
         await self.__wrapped__.__aexit__(kind, error, traceback)
 
 
-class _Method(wrapt.CallableObjectProxy):  # type: ignore[misc]
+def wrapped_client(client: Any, shim: Shim) -> WrappedClient:
+    """*client*, whose HTTP client is behind a proxy already, behind the proxy that users see."""
+    made: WrappedClient = _proxied(WrappedClient, client)(client, shim)
+    return made
+
+
+class _Method(_CallableProxy):
     """A method that takes Respan's parameters as keywords, and whose results know their record."""
 
     def __init__(self, wrapped: Any, known: frozenset[str]) -> None:

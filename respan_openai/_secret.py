@@ -29,7 +29,9 @@ class Secret:
         return "'…'"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("A credential is not pickled. Build the object that holds it anew where it is needed.")
+        raise TypeError(
+            "A credential is not pickled. Build the object that holds it anew where it is needed."
+        )
 
 
 def secret_from(value: object, variables: tuple[str, ...], *, what: str) -> Secret:

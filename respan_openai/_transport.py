@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import openai
 
@@ -42,7 +42,7 @@ __all__ = ["AsyncRespanTransport", "RespanTransport"]
 _log = logging.getLogger("respan_openai")
 
 #: Marks a request that has been through a shim, so that a second one on its way leaves it alone.
-_DONE = {"respan_openai.done": True}
+DONE = "respan_openai.done"
 
 #: Under this key the error lies in the ``extensions`` of a response that stands for it.
 ERROR = "respan_openai.error"
@@ -55,21 +55,25 @@ _LETS_ERRORS_PASS = tuple(int(part) for part in openai.VERSION.split(".")[:2]) >
 class Shim:
     """One configuration, at work: where calls go, and what is added to them."""
 
-    def __init__(self, gateway: Gateway, defaults: Mapping[str, Any] | None, on_call: CallHook | None) -> None:
+    def __init__(
+        self, gateway: Gateway, defaults: Mapping[str, Any] | None, on_call: CallHook | None
+    ) -> None:
         self.gateway = gateway
         self._defaults = Ambient(check(defaults)) if defaults else None
         self._merged: tuple[Ambient | None, Ambient | None] = (None, self._defaults)
         self._on_call = on_call
 
-    def takes(self, request: Any) -> bool:
-        """Whether *request* is anything but the plain business of the SDK and its provider."""
-        if "respan_openai.done" in request.extensions:
-            return False
-        return self._path(request) is not None or self._is_astray(request)
+    def takes(self, request: Any) -> str | None:
+        """The path to serve for *request*; ``None`` if it is the business of the SDK and its provider alone.
 
-    def _path(self, request: Any) -> str | None:
+        An empty path stands for a call that must not go anywhere: it carries the gateway's key to somebody else.
+        """
+        if DONE in request.extensions:
+            return None
         path = served_path(request.method, request.url.raw_path)
-        return path if path in self.gateway.paths else None
+        if path in self.gateway.paths:
+            return path
+        return "" if self._is_astray(request) else None
 
     def _is_astray(self, request: Any) -> bool:
         # The gateway's key, on its way to somebody else.
@@ -88,35 +92,34 @@ class Shim:
             self._merged = (inner, merged)
         return merged
 
-    def exchange(self, request: Any, *, follow_redirects: bool) -> Generator[Any, Any, Any]:
-        """From the SDK's *request* to the response that it gets."""
-        trace = Trace(self._path(request) or request.url.path, (yield Now()))
+    def exchange(self, request: Any, path: str, *, follow_redirects: bool) -> Generator[Any, Any, Any]:
+        """From the SDK's *request* for *path* to the response that it gets."""
+        trace = Trace(path or request.url.path, monotonic())
         set_newest(trace)
         try:
-            answer = yield from flow(self._call(request, follow_redirects), self.gateway, trace)
+            answer = yield from flow(self._call(request, path, follow_redirects), self.gateway, trace)
             if isinstance(answer, Refusal):
                 raise RedirectRefused(answer.reason, request=request)
         except GeneratorExit:
             raise
         except BaseException as exc:
-            self._end(trace, (yield Now()), error=exc)
+            self._end(trace, monotonic(), error=exc)
             stand_in = _blamed(exc, request, trace)
             if stand_in is None:
                 raise
             return stand_in
-        self._deliver(answer, request, trace, (yield Now()))
+        self._deliver(answer, request, trace)
         return answer
 
-    def _call(self, request: Any, follow_redirects: bool) -> Call:
-        path = self._path(request)
-        if path is None:
+    def _call(self, request: Any, path: str, follow_redirects: bool) -> Call:
+        if not path:
             raise NotServedError(
                 f"The gateway does not serve {request.method} {request.url.path}, and this client has no key but "
                 "the gateway's, which must not reach a provider. Use a client with a provider's key for this call."
             )
         return Call(
             request.method,
-            str(request.url),
+            request.url,
             request.url.raw_path,
             path,
             request.headers.raw,
@@ -125,15 +128,18 @@ class Shim:
             follow_redirects,
         )
 
-    def _deliver(self, response: Any, request: Any, trace: Trace, now: float) -> None:
+    def _deliver(self, response: Any, request: Any, trace: Trace) -> None:
         # The SDK's own request again, without the gateway's key: users see it as exc.request.
         response.request = request
         response.extensions[TRACE] = trace
         trace.describe(response.headers)
         if response.is_closed:
-            self._end(trace, now, received=response.num_bytes_downloaded)
+            self._end(trace, trace.delivered, received=response.num_bytes_downloaded)
         else:
-            watch(response, lambda error, received: self._end(trace, monotonic(), error=error, received=received))
+            watch(
+                response,
+                lambda error, received: self._end(trace, monotonic(), error=error, received=received),
+            )
 
     def _end(
         self, trace: Trace, now: float, *, error: BaseException | None = None, received: int | None = None
@@ -149,7 +155,7 @@ def _blamed(error: BaseException, request: Any, trace: Trace) -> Any:
     """Point *error* at the SDK's own request; a response to stand for it, where the SDK would repeat the call."""
     attach(error, trace)
     if isinstance(error, family_of(request).RequestError):
-        error.request = request
+        cast("Any", error).request = request
     if not isinstance(error, RespanError):
         return None
     error.record = trace.record(monotonic())
@@ -173,26 +179,27 @@ def performer(request: Any, send: Callable[[Any], Any], close: str) -> Callable[
         if type(step) is Now:
             return monotonic()
         if type(step) is Send:
-            return send(rebuilt(request, step.outgoing, _DONE))
+            return send(rebuilt(request, step.outgoing, DONE))
         return getattr(step.answer, close)()
 
     return perform
 
 
-def make_shim(
-    gateway: Gateway | None, defaults: RespanParams | None, on_call: CallHook | None
-) -> Shim:
+def make_shim(gateway: object, defaults: RespanParams | None, on_call: CallHook | None) -> Shim:
     """A shim from what a user said.
 
     Raises:
         ConfigError: if *gateway* is no gateway, or none is given and there is no key in the environment.
         ParamsError: if *defaults* are not accepted.
     """
-    if gateway is not None and not isinstance(gateway, Gateway):
+    if gateway is None:
+        gateway = Gateway()
+    if not isinstance(gateway, Gateway):
         raise ConfigError(
-            f"gateway= is of type {type(gateway).__name__}; expected Gateway(...), OpenRouter(...) or LocalGateway(...)."
+            f"gateway= is of type {type(gateway).__name__}; expected Gateway(...), OpenRouter(...) or "
+            "LocalGateway(...)."
         )
-    return Shim(gateway or Gateway(), defaults, on_call)
+    return Shim(gateway, defaults, on_call)
 
 
 if TYPE_CHECKING:
@@ -281,9 +288,10 @@ class RespanTransport(_TransportBase, _SyncBase):
     def handle_request(self, request: Any) -> Any:
         """Answer one request; called by the HTTP client."""
         self._check_family(request)
-        if not self._shim.takes(request):
+        path = self._shim.takes(request)
+        if path is None:
             return self._inner.handle_request(request)
-        steps = self._shim.exchange(request, follow_redirects=True)
+        steps = self._shim.exchange(request, path, follow_redirects=True)
         return drive(steps, performer(request, self._send, "close"))
 
     def close(self) -> None:
@@ -319,9 +327,10 @@ class AsyncRespanTransport(_TransportBase, _AsyncBase):
     async def handle_async_request(self, request: Any) -> Any:
         """Answer one request; called by the HTTP client."""
         self._check_family(request)
-        if not self._shim.takes(request):
+        path = self._shim.takes(request)
+        if path is None:
             return await self._inner.handle_async_request(request)
-        steps = self._shim.exchange(request, follow_redirects=True)
+        steps = self._shim.exchange(request, path, follow_redirects=True)
         return await adrive(steps, performer(request, self._send, "aclose"))
 
     async def aclose(self) -> None:

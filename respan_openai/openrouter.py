@@ -130,7 +130,9 @@ class OpenRouter(Gateway):
             ConfigError: if the client is one for Azure: a deployment's name means nothing to OpenRouter.
         """
         if deployment_of(call) is not None:
-            raise ConfigError("An Azure client's deployments are not models of OpenRouter. Wrap OpenAI() instead.")
+            raise ConfigError(
+                "An Azure client's deployments are not models of OpenRouter. Wrap OpenAI() instead."
+            )
         kept, carriers = self._rule.split(call.headers)
         body = translated(call, carriers)
         _check_stateless(call.path, body)
@@ -161,9 +163,9 @@ def translated(call: Call, carriers: Iterable[str] = ()) -> dict[str, Any]:
 
 
 def _gathered(call: Call, body: dict[str, Any], carriers: Iterable[str]) -> dict[str, Any]:
-    ambient = {} if call.params is None else call.params.params
-    containers = {name: body.pop(name) for name in CONTAINERS if name in body}
-    inner = check_explicit(containers).get(CONTAINERS[0], {})
+    ambient: Mapping[str, Any] = {} if call.params is None else call.params.params
+    containers: dict[str, Any] = {name: body.pop(name) for name in CONTAINERS if name in body}
+    inner: dict[str, Any] = check_explicit(containers).get(CONTAINERS[0], {})
     ours = {name: body.pop(name) for name in [*body] if name in NAMES and not _is_native(name, body[name])}
     return merge(ambient, *(decode_header(value) for value in carriers), inner, check_explicit(ours))
 
@@ -178,7 +180,9 @@ def _translate(name: str, value: Any, said: dict[str, Any]) -> None:
     elif name in _WORDS:
         _WORDS[name](value, said)
     elif name in _OBSERVE:
-        warn(f"{name} is left out: OpenRouter has no such parameter. It only observes, so the answer is the same.")
+        warn(
+            f"{name} is left out: OpenRouter has no such parameter. It only observes, so the answer is the same."
+        )
     elif value not in (False, None):
         raise ParamsError(
             f"{name}: OpenRouter has no counterpart, and leaving it out would change the answer or its price. "

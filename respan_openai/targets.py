@@ -88,7 +88,7 @@ class Gateway:
         self._forward_credentials = forward_credentials
         self._rule = HeaderRule(headers, target=self.name)
         self._host = (b"Host", urlsplit(self._base).netloc.encode())
-        self._route = route_provider and header_value(route_provider, what="route_provider")
+        self._route = None if route_provider is None else header_value(route_provider, what="route_provider")
         self._beta = _beta_header(beta)
 
     @property
@@ -139,14 +139,15 @@ class Gateway:
         return own
 
     def _ambient(self, call: Call, deployment: Deployment | None) -> Ambient | None:
+        params: Ambient | None = call.params
         if not self._forward_credentials:
-            return call.params
+            return params
         credential = _credential(call, deployment)
         if credential is None or self.holds(credential["api_key"]):
-            return call.params
+            return params
         selector = (deployment and deployment.model) or string_field(call.body, "model")
         selector = selector or ("azure" if deployment else "openai")
-        return Ambient({"credential_override": {selector: credential}}).under(call.params)
+        return Ambient({"credential_override": {selector: credential}}).under(params)
 
 
 class Provider:
@@ -214,7 +215,9 @@ def _what_is_wrong_with(url: object) -> str | None:
         "is not an absolute http or https URL": scheme not in {"http", "https"} or not host,
         "has port 0, which nothing listens on": port == 0,
         "holds a user name or password, which would end up in logs": parts.username is not None,
-        "has a query or a fragment, which calls could not be appended to": bool(parts.query or parts.fragment),
+        "has a query or a fragment, which calls could not be appended to": bool(
+            parts.query or parts.fragment
+        ),
         "holds '..', white space or non-ASCII characters": (
             ".." in parts.path or not url.isascii() or any(ch.isspace() for ch in url)
         ),
@@ -236,10 +239,16 @@ def _renamed(body: bytes | None, deployment: Deployment | None) -> bytes | None:
     # Multipart bodies keep the deployment's name: the route header alone pins the provider there.
     if deployment is None or deployment.model is None or body is None:
         return body
-    return body if string_field(body, "model") == deployment.model else with_string(body, "model", deployment.model)
+    return (
+        body
+        if string_field(body, "model") == deployment.model
+        else with_string(body, "model", deployment.model)
+    )
 
 
 def _query(call: Call, deployment: Deployment | None) -> str:
+    if not call.query:
+        return ""
     fields = call.query.decode("latin-1").split("&")
     if deployment is not None:  # the version of Azure's interface, not of the gateway's
         fields = [field for field in fields if not field.startswith("api-version=")]

@@ -156,7 +156,9 @@ def _read_request(file: Any) -> Seen | None:
         head += line
     request_line, *lines = head.decode("latin-1").split("\r\n")
     method, target, _ = request_line.split(" ", 2)
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines) if name}
+    headers = {
+        name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines) if name
+    }
     body = _read_body(file, headers)
     return Seen(head + body, method, target, headers, body)
 
@@ -205,7 +207,13 @@ def response(text: str = "Hello!", model: str = "answered") -> dict[str, Any]:
         "status": "completed",
         "model": model,
         "output": [
-            {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed", "content": content},
+            {
+                "id": "msg_1",
+                "type": "message",
+                "role": "assistant",
+                "status": "completed",
+                "content": content,
+            },
         ],
         "parallel_tool_calls": False,
         "tool_choice": "auto",
@@ -223,7 +231,13 @@ def chat_events(*texts: str) -> Iterator[bytes]:
 
 def _chunk(delta: dict[str, Any], finish: str | None) -> dict[str, Any]:
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
-    return {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "answered", "choices": [choice]}
+    return {
+        "id": "c",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "answered",
+        "choices": [choice],
+    }
 
 
 def _event(data: Any) -> bytes:
@@ -259,7 +273,9 @@ def ordinary(seen: Seen) -> Any:
     if seen.path.endswith("/audio/speech"):
         return reply(200, b"RIFF", {"content-type": "audio/wav"})
     if seen.path.endswith("/models"):
-        return reply(200, {"object": "list", "data": [{"id": "m", "object": "model", "created": 1, "owned_by": "x"}]})
+        return reply(
+            200, {"object": "list", "data": [{"id": "m", "object": "model", "created": 1, "owned_by": "x"}]}
+        )
     return reply(404, {"error": {"message": "no such path", "type": "invalid_request_error"}})
 
 

@@ -41,7 +41,11 @@ def expected(*layers: dict) -> dict:
 def split(body: bytes, header: str | None) -> tuple[dict, dict, dict]:
     top = json.loads(body)
     container = top.pop("respan_params", {})
-    return {k: v for k, v in top.items() if k in VALUES}, container, json.loads(base64.b64decode(header or "e30="))
+    return (
+        {k: v for k, v in top.items() if k in VALUES},
+        container,
+        json.loads(base64.b64decode(header or "e30=")),
+    )
 
 
 @given(top=LAYER, container=LAYER, header=LAYER, context=LAYER, legacy=st.booleans())
@@ -77,7 +81,9 @@ def test_through_the_real_sdk(library, call, extra, container, header, context, 
             extra["respan_params"] = container
         headers = {"X-Data-Respan-Params": encoded(header)} if header else {}
         with params(**context):
-            client.chat.completions.create(model="m", messages=[], extra_body=extra, extra_headers=headers, **call)
+            client.chat.completions.create(
+                model="m", messages=[], extra_body=extra, extra_headers=headers, **call
+            )
 
     ((top, inner, outer),) = sent
     extra.pop("respan_params", None)
@@ -88,7 +94,10 @@ def test_through_the_real_sdk(library, call, extra, container, header, context, 
 
 def test_small_parameters_leave_the_body_alone() -> None:
     """The common case: no parse, no copy, one header."""
-    assert place(Ambient({"disable_log": True}), b'{"model":"m"}', []) == (encoded_compact({"disable_log": True}), None)
+    assert place(Ambient({"disable_log": True}), b'{"model":"m"}', []) == (
+        encoded_compact({"disable_log": True}),
+        None,
+    )
     assert place(None, b'{"model":"m"}', []) == (None, None)
 
 
@@ -96,7 +105,9 @@ def encoded_compact(layer: dict) -> str:
     return base64.b64encode(json.dumps(layer, separators=(",", ":")).encode()).decode()
 
 
-@pytest.mark.parametrize("body", [b'{"model":"m"}', b'{"model": "m", "x": {}}', b'{"respan_params":{"disable_log":true}}'])
+@pytest.mark.parametrize(
+    "body", [b'{"model":"m"}', b'{"model": "m", "x": {}}', b'{"respan_params":{"disable_log":true}}']
+)
 def test_large_parameters_go_into_the_body(body) -> None:
     """Beyond 4 KiB of base64 they stand in respan_params, beside what already does."""
     long = {"metadata": {"text": "\u00f6" * 5000}}
@@ -112,7 +123,9 @@ def test_large_parameters_go_into_the_body(body) -> None:
 @pytest.mark.parametrize("size", [HEADER_LIMIT // 4 * 3 - 30, HEADER_LIMIT // 4 * 3 + 30])
 def test_the_header_is_never_larger_than_4_kib(size) -> None:
     """Just below the limit it is the header, just above the body."""
-    placed = place(Ambient({"custom_identifier": "x" * (size - len('{"custom_identifier":""}'))}), b'{"model":"m"}', [])
+    placed = place(
+        Ambient({"custom_identifier": "x" * (size - len('{"custom_identifier":""}'))}), b'{"model":"m"}', []
+    )
 
     assert (placed.header is None) == (size > HEADER_LIMIT // 4 * 3)
     assert len(placed.header or "") <= HEADER_LIMIT
@@ -121,7 +134,9 @@ def test_the_header_is_never_larger_than_4_kib(size) -> None:
 @pytest.mark.parametrize("body", [None, b"", b"[1]", b"not json", b"{}", b'{"customer_identifier"'])
 def test_bodies_without_room(body) -> None:
     """Without a JSON object to put them in, parameters stand in the header, or fail with a reason."""
-    assert place(Ambient({"customer_identifier": "u"}), body, []).header == encoded_compact({"customer_identifier": "u"})
+    assert place(Ambient({"customer_identifier": "u"}), body, []).header == encoded_compact(
+        {"customer_identifier": "u"}
+    )
     assert place(None, body, []) == (None, None)
     with pytest.raises(ParamsError, match="4096"):
         place(Ambient({"metadata": {"text": "x" * 5000}}), body, [])
@@ -129,7 +144,9 @@ def test_bodies_without_room(body) -> None:
 
 def test_a_name_that_only_stands_in_a_prompt() -> None:
     """Text that looks like a parameter is no parameter: it does not push the real one out."""
-    body = json.dumps({"messages": [{"content": 'say "customer_identifier": 1', "customer_identifier": 2}]}).encode()
+    body = json.dumps(
+        {"messages": [{"content": 'say "customer_identifier": 1', "customer_identifier": 2}]}
+    ).encode()
 
     placed = place(Ambient({"customer_identifier": "u"}), body, [])
 

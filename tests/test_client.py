@@ -38,16 +38,24 @@ async def test_a_chat_completion_goes_to_the_gateway(caller, served, provider, g
     ("call", "path"),
     [
         (lambda client: client.responses.create(model="m", input="Hi"), "/api/responses"),
-        (lambda client: client.embeddings.create(model="m", input="Hi", encoding_format="float"), "/api/embeddings"),
+        (
+            lambda client: client.embeddings.create(model="m", input="Hi", encoding_format="float"),
+            "/api/embeddings",
+        ),
         (
             lambda client: client.audio.transcriptions.create(model="m", file=("a.wav", b"RIFF")),
             "/api/audio/transcriptions",
         ),
-        (lambda client: client.audio.speech.create(model="m", voice="alloy", input="Hi"), "/api/audio/speech"),
+        (
+            lambda client: client.audio.speech.create(model="m", voice="alloy", input="Hi"),
+            "/api/audio/speech",
+        ),
     ],
     ids=["responses", "embeddings", "transcriptions", "speech"],
 )
-async def test_every_documented_path_goes_to_the_gateway(caller, served, provider, gateway, call, path) -> None:
+async def test_every_documented_path_goes_to_the_gateway(
+    caller, served, provider, gateway, call, path
+) -> None:
     """Responses, embeddings, transcription and speech are rerouted as chat completions are."""
     client = wrap(caller.client(base_url=provider.origin + "/v1"), gateway=gateway)
 
@@ -111,7 +119,8 @@ async def test_the_client_s_own_key_is_used_where_it_already_speaks_to_the_gatew
 async def test_a_client_with_only_the_gateway_s_key(caller, served, provider, gateway) -> None:
     """Served calls work; for others the error says why, and the gateway's key never reaches the provider."""
     client = wrap(
-        caller.client(base_url=provider.origin + "/v1", api_key="rk-gateway-canary", max_retries=2), gateway=gateway
+        caller.client(base_url=provider.origin + "/v1", api_key="rk-gateway-canary", max_retries=2),
+        gateway=gateway,
     )
 
     await caller.chat(client)
@@ -144,9 +153,19 @@ async def test_keywords_become_body_fields(caller, served, provider, gateway) ->
         ({"cache_ttl": "soon"}, "cache_ttl", "str"),
         ({"extra_body": {"fallback_modles": ["a"]}}, "fallback_modles", "did you mean"),
         ({"extra_body": {"respan_params": ["a"]}}, "respan_params", "list"),
-        ({"customer_identifier": "a", "extra_body": {"customer_identifier": "b"}}, "customer_identifier", "twice"),
+        (
+            {"customer_identifier": "a", "extra_body": {"customer_identifier": "b"}},
+            "customer_identifier",
+            "twice",
+        ),
     ],
-    ids=["unknown name", "wrong type", "unknown name in extra_body", "container of the wrong type", "given twice"],
+    ids=[
+        "unknown name",
+        "wrong type",
+        "unknown name in extra_body",
+        "container of the wrong type",
+        "given twice",
+    ],
 )
 async def test_a_wrong_parameter_fails_before_anything_is_sent(
     caller, served, provider, gateway, given, param, match
@@ -215,7 +234,9 @@ async def test_legacy_names_are_mapped(caller, served, gateway) -> None:
     client = wrap(caller.client(), gateway=gateway)
     balanced = [{"model": "a", "weight": 1}]
 
-    await caller.chat(client, loadbalance_models=balanced, extra_body={"keywordsai_params": {"disable_log": True}})
+    await caller.chat(
+        client, loadbalance_models=balanced, extra_body={"keywordsai_params": {"disable_log": True}}
+    )
 
     (seen,) = served.seen
     assert seen.json["load_balance_models"] == balanced
@@ -225,7 +246,9 @@ async def test_legacy_names_are_mapped(caller, served, gateway) -> None:
 
 async def test_defaults_hold_for_every_call(caller, served, gateway) -> None:
     """defaults= reach the wire in the header, below what a call says itself."""
-    client = wrap(caller.client(), gateway=gateway, defaults={"customer_identifier": "u0", "disable_log": True})
+    client = wrap(
+        caller.client(), gateway=gateway, defaults={"customer_identifier": "u0", "disable_log": True}
+    )
 
     await caller.chat(client, customer_identifier="u1")
 
@@ -261,8 +284,12 @@ async def test_a_wrapped_client_is_of_the_same_type(caller, gateway) -> None:
 
     assert isinstance(client, type(plain))
     assert isinstance(client.chat.completions, type(plain.chat.completions))
-    assert inspect.signature(client.chat.completions.create) == inspect.signature(plain.chat.completions.create)
-    assert inspect.iscoroutinefunction(client.responses.retrieve) is inspect.iscoroutinefunction(plain.responses.retrieve)
+    assert inspect.signature(client.chat.completions.create) == inspect.signature(
+        plain.chat.completions.create
+    )
+    assert inspect.iscoroutinefunction(client.responses.retrieve) is inspect.iscoroutinefunction(
+        plain.responses.retrieve
+    )
 
 
 async def test_the_given_client_is_not_changed(caller, served, provider, gateway) -> None:
@@ -331,12 +358,15 @@ async def test_hooks_headers_and_cookies_of_the_http_client(caller, served, gate
         log.append(f"< {answer.status_code}")
 
     def blocking(hook):
-        return lambda event: hook(event).close() or log.append(
-            f"> {event.url.path}" if hasattr(event, "method") else f"< {event.status_code}"
+        return lambda event: (
+            hook(event).close()
+            or log.append(f"> {event.url.path}" if hasattr(event, "method") else f"< {event.status_code}")
         )
 
     hooks = [on_request, on_response] if caller.is_async else [blocking(on_request), blocking(on_response)]
-    http = caller.http(event_hooks={"request": hooks[:1], "response": hooks[1:]}, cookies={"session": "canary"})
+    http = caller.http(
+        event_hooks={"request": hooks[:1], "response": hooks[1:]}, cookies={"session": "canary"}
+    )
     client = wrap(caller.client(http_client=http), gateway=gateway)
 
     with pytest.warns(RespanWarning, match="x-team"):
@@ -375,9 +405,11 @@ async def test_raw_and_streaming_responses_and_parse(caller, served, gateway) ->
     ask = {"model": "m", "messages": HELLO, "customer_identifier": "u1"}
 
     raw = await caller(client.chat.completions.with_raw_response.create, **ask)
-    also_raw = await caller(client.with_raw_response.chat.completions.create, **ask) if hasattr(
-        client.with_raw_response, "chat"
-    ) else raw
+    also_raw = (
+        await caller(client.with_raw_response.chat.completions.create, **ask)
+        if hasattr(client.with_raw_response, "chat")
+        else raw
+    )
     manager = client.chat.completions.with_streaming_response.create(**ask)
     if caller.is_async:
         async with manager as streaming:
@@ -401,7 +433,9 @@ async def test_parse_into_a_model(caller, served, gateway) -> None:
 
     served.behave = lambda _seen: reply(200, chat('{"name": "x"}'))
     client = wrap(caller.client(), gateway=gateway)
-    completions = client.chat.completions if hasattr(client.chat.completions, "parse") else client.beta.chat.completions
+    completions = (
+        client.chat.completions if hasattr(client.chat.completions, "parse") else client.beta.chat.completions
+    )
 
     result = await caller(
         completions.parse, model="m", messages=HELLO, response_format=Name, thread_identifier="t"
@@ -426,7 +460,11 @@ async def test_streams(caller, served, gateway) -> None:
 async def test_the_stream_helper(caller, served, gateway) -> None:
     """chat.completions.stream() takes parameters, too."""
     client = wrap(caller.client(), gateway=gateway)
-    completions = client.chat.completions if hasattr(client.chat.completions, "stream") else client.beta.chat.completions
+    completions = (
+        client.chat.completions
+        if hasattr(client.chat.completions, "stream")
+        else client.beta.chat.completions
+    )
 
     manager = completions.stream(model="m", messages=HELLO, customer_identifier="u1")
     if caller.is_async:

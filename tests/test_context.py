@@ -191,7 +191,8 @@ async def test_tasks_do_not_see_each_other(anyio_backend) -> None:
                 group.start_soon(work, name)
 
     assert seen == {
-        name: {"customer_identifier": "u1", "thread_identifier": name, "inherited": U1} for name in ("a", "b", "c")
+        name: {"customer_identifier": "u1", "thread_identifier": name, "inherited": U1}
+        for name in ("a", "b", "c")
     }
 
 
@@ -245,7 +246,11 @@ async def test_a_coroutine_made_inside_and_awaited_outside(caller, served, gatew
 async def test_a_stream_manager_made_inside_and_entered_outside(caller, served, gateway) -> None:
     """.stream() sends when it is entered: without the block's parameters, but with its own keywords."""
     client = wrap(caller.client(), gateway=gateway)
-    completions = client.chat.completions if hasattr(client.chat.completions, "stream") else client.beta.chat.completions
+    completions = (
+        client.chat.completions
+        if hasattr(client.chat.completions, "stream")
+        else client.beta.chat.completions
+    )
 
     with params(customer_identifier="u1"):
         manager = completions.stream(model="m", messages=[], thread_identifier="t")
@@ -266,7 +271,11 @@ async def test_context_over_defaults_and_the_call_over_both(caller, served, gate
     client = wrap(
         caller.client(),
         gateway=gateway,
-        defaults={"customer_identifier": "default", "thread_identifier": "default", "custom_identifier": "default"},
+        defaults={
+            "customer_identifier": "default",
+            "thread_identifier": "default",
+            "custom_identifier": "default",
+        },
     )
 
     with params(customer_identifier="context", thread_identifier="context"):
@@ -295,7 +304,9 @@ def test_threads_with_one_client(library, served) -> None:
     with ThreadPoolExecutor(32) as pool:
         list(pool.map(work, range(32)))
 
-    pairs = [(seen.params["customer_identifier"][1:], seen.json["thread_identifier"][1:]) for seen in served.seen]
+    pairs = [
+        (seen.params["customer_identifier"][1:], seen.json["thread_identifier"][1:]) for seen in served.seen
+    ]
     assert len(pairs) == 96
     assert all(customer == thread for customer, thread in pairs)
     client.close()

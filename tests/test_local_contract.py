@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from respan_openai.local import contract
@@ -91,6 +91,7 @@ _LAYER = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine breaks no promise
 @given(layers=st.fixed_dictionaries({}, optional=dict.fromkeys(CARRIERS, _LAYER)))
 def test_documented_winner_whatever_the_carriers_hold(layers: dict[str, dict[str, Any]]) -> None:
     """Key by key the strongest carrier that has a value wins whole; only variables merge inside."""

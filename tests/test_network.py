@@ -47,12 +47,15 @@ async def test_an_environment_proxy_is_used(caller, served, monkeypatch) -> None
     assert seen.headers["host"] == "gateway.test"
 
 
-async def test_an_environment_proxy_for_tls_is_tunnelled_through(caller, secure, trusted, monkeypatch) -> None:
+async def test_an_environment_proxy_for_tls_is_tunnelled_through(
+    caller, secure, trusted, monkeypatch
+) -> None:
     """HTTPS_PROXY: the proxy sees a CONNECT to the gateway's host, and nothing of what is inside."""
     tunnel = Tunnel(secure.port)
     monkeypatch.setenv("HTTPS_PROXY", tunnel.url)
     client = wrap(
-        caller.client(http_client=caller.http(verify=trusted)), gateway=Gateway(base_url="https://gateway.test")
+        caller.client(http_client=caller.http(verify=trusted)),
+        gateway=Gateway(base_url="https://gateway.test"),
     )
 
     await caller.chat(client)
@@ -84,7 +87,8 @@ async def test_mounts_are_obeyed(caller, served, provider) -> None:
 
     mounts = {"all://gateway.test": caller.library.MockTransport(answer)}
     client = wrap(
-        caller.client(http_client=caller.http(mounts=mounts)), gateway=Gateway(base_url="https://gateway.test")
+        caller.client(http_client=caller.http(mounts=mounts)),
+        gateway=Gateway(base_url="https://gateway.test"),
     )
 
     await caller.chat(client)
@@ -119,7 +123,11 @@ async def test_timeouts_of_the_call_are_kept(caller, served, gateway) -> None:
     async def note(request) -> None:
         seen.append(request.extensions["timeout"]["read"])
 
-    hooks = {"request": [note if caller.is_async else lambda request: seen.append(request.extensions["timeout"]["read"])]}
+    hooks = {
+        "request": [
+            note if caller.is_async else lambda request: seen.append(request.extensions["timeout"]["read"])
+        ]
+    }
     client = wrap(caller.client(http_client=caller.http(event_hooks=hooks), timeout=12.0), gateway=gateway)
 
     await caller.chat(client)

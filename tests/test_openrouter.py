@@ -55,8 +55,22 @@ TRANSLATED = {
     "number": ({"customer_identifier": 7}, {"user": "7"}),
     "customer_params": ({"customer_params": {"customer_identifier": "u", "name": "N"}}, {"user": "u"}),
     "trace": (
-        {"trace_unique_id": "1", "trace_name": "n", "span_name": "s", "span_parent_id": "p", "span_workflow_name": "w"},
-        {"trace": {"trace_id": "1", "trace_name": "n", "span_name": "s", "parent_span_id": "p", "span_workflow_name": "w"}},
+        {
+            "trace_unique_id": "1",
+            "trace_name": "n",
+            "span_name": "s",
+            "span_parent_id": "p",
+            "span_workflow_name": "w",
+        },
+        {
+            "trace": {
+                "trace_id": "1",
+                "trace_name": "n",
+                "span_name": "s",
+                "parent_span_id": "p",
+                "span_workflow_name": "w",
+            }
+        },
     ),
     "metadata": ({"metadata": {"run": "7"}}, {"metadata": {"run": "7"}}),
     "cache off": ({"cache_enabled": False}, {}),
@@ -98,7 +112,11 @@ def test_what_is_openrouter_s_own_wins(library, served, router) -> None:
             model="m",
             messages=[],
             user="mine",
-            extra_body={"session_id": "s", "provider": {"sort": "price", "ignore": ["x"]}, "trace": {"mine": 1}},
+            extra_body={
+                "session_id": "s",
+                "provider": {"sort": "price", "ignore": ["x"]},
+                "trace": {"mine": 1},
+            },
         )
 
     assert served.seen[0].json == {
@@ -154,7 +172,10 @@ def test_metadata_is_brought_into_its_limits(library, served, router) -> None:
     client = wrap(openai.OpenAI(http_client=library.Client()), gateway=router)
     many = {f"k{number:02}": number for number in range(20)}
 
-    with pytest.warns(RespanWarning, match="16 pairs"), params(metadata={"a[0]": {"x": 1}, "b" * 70: "v" * 600, **many}):
+    with (
+        pytest.warns(RespanWarning, match="16 pairs"),
+        params(metadata={"a[0]": {"x": 1}, "b" * 70: "v" * 600, **many}),
+    ):
         client.chat.completions.create(model="m", messages=[])
 
     sent = served.seen[0].json["metadata"]
@@ -165,7 +186,10 @@ def test_metadata_is_brought_into_its_limits(library, served, router) -> None:
     client.close()
 
 
-@pytest.mark.parametrize(("given", "field"), [({"thread_identifier": "x" * 300}, "session_id"), ({"customer_identifier": 10**300}, "user")])
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [({"thread_identifier": "x" * 300}, "session_id"), ({"customer_identifier": 10**300}, "user")],
+)
 def test_long_identifiers_are_cut(library, served, router, given, field) -> None:
     """At 256 characters, with a warning."""
     client = wrap(openai.OpenAI(http_client=library.Client()), gateway=router)
@@ -179,7 +203,9 @@ def test_long_identifiers_are_cut(library, served, router, given, field) -> None
     client.close()
 
 
-@pytest.mark.parametrize("given", [{"store": True}, {"previous_response_id": "resp_1"}], ids=lambda given: next(iter(given)))
+@pytest.mark.parametrize(
+    "given", [{"store": True}, {"previous_response_id": "resp_1"}], ids=lambda given: next(iter(given))
+)
 def test_its_responses_are_stateless(library, served, router, given) -> None:
     """store and previous_response_id would be 400 there; the error comes before anything is sent."""
     client = wrap(openai.OpenAI(http_client=library.Client(), max_retries=0), gateway=router)

@@ -123,9 +123,13 @@ def test_what_is_told_to_the_user_holds_no_key(library, served, caplog, capsys) 
 def test_the_http_library_s_log_shows_no_key(library, served, caplog) -> None:
     """Its INFO line names the URL, in which no key ever stands."""
     caplog.set_level(logging.INFO)
-    client = wrap(openai.OpenAI(http_client=library.Client()), gateway=Gateway("rk-gateway-canary", served.origin))
+    client = wrap(
+        openai.OpenAI(http_client=library.Client()), gateway=Gateway("rk-gateway-canary", served.origin)
+    )
 
-    client.chat.completions.create(model="m", messages=[], credential_override={"m": {"api_key": "sk-canary"}})
+    client.chat.completions.create(
+        model="m", messages=[], credential_override={"m": {"api_key": "sk-canary"}}
+    )
 
     assert "/api/chat/completions" in caplog.text
     assert "canary" not in caplog.text

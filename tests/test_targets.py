@@ -122,9 +122,7 @@ def test_a_target_keeps_its_key_to_itself(target) -> None:
 
 async def test_route_provider_and_beta(caller, served) -> None:
     """Sent as headers; what a call says itself wins."""
-    gateway = Gateway(
-        base_url=served.origin, route_provider="vertex_ai", beta=["token-breakdown-2026-03-26"]
-    )
+    gateway = Gateway(base_url=served.origin, route_provider="vertex_ai", beta=["token-breakdown-2026-03-26"])
     client = wrap(caller.client(), gateway=gateway)
 
     await caller.chat(client)
@@ -174,13 +172,17 @@ async def test_query_parameters_of_the_user_are_kept(caller, served, gateway) ->
 
 
 def azure(caller, provider, **options):
-    return caller.azure(azure_endpoint=provider.origin, api_version="2025-04-01", api_key="az-provider-canary", **options)
+    return caller.azure(
+        azure_endpoint=provider.origin, api_version="2025-04-01", api_key="az-provider-canary", **options
+    )
 
 
 @pytest.mark.parametrize("fixed", [False, True], ids=["deployment in the call", "deployment of the client"])
 async def test_an_azure_deployment(caller, served, provider, gateway, fixed) -> None:
     """Its URL becomes the gateway's path, its name azure/<name>, and the call is pinned to azure."""
-    client = wrap(azure(caller, provider, **({"azure_deployment": "my-gpt4"} if fixed else {})), gateway=gateway)
+    client = wrap(
+        azure(caller, provider, **({"azure_deployment": "my-gpt4"} if fixed else {})), gateway=gateway
+    )
 
     await caller.chat(client, model="my-gpt4", customer_identifier="u1")
 
@@ -256,7 +258,9 @@ async def test_other_azure_calls_pass_through(caller, served, provider, gateway)
 
 async def test_credentials_stay_at_home_by_default(caller, served, gateway) -> None:
     """No byte of the provider's key, organization or project reaches the gateway."""
-    client = wrap(caller.client(organization="org-provider-canary", project="proj-provider-canary"), gateway=gateway)
+    client = wrap(
+        caller.client(organization="org-provider-canary", project="proj-provider-canary"), gateway=gateway
+    )
 
     await caller.chat(client)
     await caller(client.responses.create, model="m", input="Hi")
@@ -308,7 +312,8 @@ async def test_a_credential_override_of_the_user_wins(caller, served) -> None:
 async def test_the_gateway_s_own_key_is_not_forwarded_to_itself(caller, served) -> None:
     """A client built with the gateway's key has no provider key to forward."""
     client = wrap(
-        caller.client(api_key="rk-gateway-canary"), gateway=Gateway(base_url=served.origin, forward_credentials=True)
+        caller.client(api_key="rk-gateway-canary"),
+        gateway=Gateway(base_url=served.origin, forward_credentials=True),
     )
 
     await caller.chat(client)
@@ -345,12 +350,21 @@ async def test_a_transcription_has_its_credential_under_the_provider(caller, ser
 def test_a_provider_builds_its_own_request() -> None:
     """Its own URL, host and key; of the headers that came in only the harmless ones, none of the gateway's."""
     provider = Provider("mine", "https://p.example/v1/", "sk-mine")
-    came_in = [(b"Authorization", b"Bearer rk-canary"), (b"Accept", b"*/*"), (b"X-Respan-Beta", b"b"), (b"Cookie", b"c")]
+    came_in = [
+        (b"Authorization", b"Bearer rk-canary"),
+        (b"Accept", b"*/*"),
+        (b"X-Respan-Beta", b"b"),
+        (b"Cookie", b"c"),
+    ]
 
     outgoing = provider.outgoing("/chat/completions", came_in, b'{"model":"m"}')
 
     assert outgoing.url == "https://p.example/v1/chat/completions"
-    assert outgoing.headers == [(b"Host", b"p.example"), (b"Accept", b"*/*"), (b"Authorization", b"Bearer sk-mine")]
+    assert outgoing.headers == [
+        (b"Host", b"p.example"),
+        (b"Accept", b"*/*"),
+        (b"Authorization", b"Bearer sk-mine"),
+    ]
     assert (outgoing.body, outgoing.model) == (b'{"model":"m"}', "m")
 
 

@@ -39,7 +39,9 @@ async def test_an_http_client_with_the_transport(caller, served, provider, gatew
             await caller(client.moderations.create, input="Hi")
 
     assert result.choices[0].message.content == "Hello!"
-    assert [(seen.path, seen.params) for seen in served.seen] == [("/api/chat/completions", {"customer_identifier": "u1"})]
+    assert [(seen.path, seen.params) for seen in served.seen] == [
+        ("/api/chat/completions", {"customer_identifier": "u1"})
+    ]
     assert [(seen.path, seen.params) for seen in provider.seen] == [("/v1/moderations", {})]
 
 
@@ -47,7 +49,9 @@ async def test_plain_http_calls_without_the_sdk(caller, served, gateway) -> None
     """Any framework's own request to a served path is rerouted, and its answer belongs to that request."""
     http = shimmed(caller, gateway=gateway)
 
-    answer = await caller(http.post, "https://api.openai.com/v1/chat/completions", json={"model": "m", "messages": []})
+    answer = await caller(
+        http.post, "https://api.openai.com/v1/chat/completions", json={"model": "m", "messages": []}
+    )
 
     assert answer.json() == chat()
     assert str(answer.request.url) == "https://api.openai.com/v1/chat/completions"
@@ -225,7 +229,10 @@ async def test_a_redirect_to_another_origin_is_refused(caller, served, provider,
         wrap(caller.client(http_client=caller.http(follow_redirects=True)), gateway=gateway),
         caller.client(http_client=shimmed(caller, gateway=gateway)),
     ):
-        with params(customer_identifier="u1"), pytest.raises(openai.OpenAIError, match="another origin") as caught:
+        with (
+            params(customer_identifier="u1"),
+            pytest.raises(openai.OpenAIError, match="another origin") as caught,
+        ):
             await caller.chat(client)
         assert isinstance(caught.value, RedirectRefused | openai.BadRequestError)
 
@@ -251,7 +258,11 @@ async def test_a_redirect_inside_the_origin_is_followed(caller, served, gateway)
 
 @pytest.mark.parametrize(
     ("status", "location", "match"),
-    [(303, "/moved", "into a GET"), (302, "/moved", "into a GET"), (307, "/api/chat/completions", "more than 3")],
+    [
+        (303, "/moved", "into a GET"),
+        (302, "/moved", "into a GET"),
+        (307, "/api/chat/completions", "more than 3"),
+    ],
     ids=["303", "302", "loop"],
 )
 async def test_redirects_that_lead_nowhere(caller, served, gateway, status, location, match) -> None:
@@ -291,7 +302,12 @@ async def test_the_record_of_a_result(caller, served, gateway, told) -> None:
 
     (record,) = told.records
     assert record == record_of(result) == last_call()
-    assert (record.path, record.target, record.model, record.status) == ("/chat/completions", "respan", "gpt-4o-mini", 200)
+    assert (record.path, record.target, record.model, record.status) == (
+        "/chat/completions",
+        "respan",
+        "gpt-4o-mini",
+        200,
+    )
     assert (record.cache_hit, record.log_id, record.error) == (True, "log1", None)
     assert (record.done, record.complete) == (True, True)
     (attempt,) = record.attempts

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 
 #: Paths that the gateway documents (contract.md, section 1), below whatever base the client uses.
@@ -19,6 +19,9 @@ SERVED = (
     b"/audio/transcriptions",
     b"/audio/speech",
 )
+
+
+_AS_TEXT = {path: path.decode() for path in SERVED}
 
 
 @dataclass(slots=True)
@@ -44,7 +47,7 @@ class Call:
 
     Attributes:
         method: Upper case.
-        url: Absolute, as the SDK built it.
+        url: Absolute, as the SDK built it; anything whose ``str`` is it.
         raw_path: Path and query of it.
         path: Below the base, as the gateway documents it: ``/chat/completions``.
         headers: As the SDK built them.
@@ -54,7 +57,7 @@ class Call:
     """
 
     method: str
-    url: str
+    url: object
     raw_path: bytes
     path: str
     headers: list[tuple[bytes, bytes]]
@@ -80,12 +83,12 @@ def served_path(method: str, raw_path: bytes) -> str | None:
 
     Only POST: ``GET /responses/{id}`` reads the provider's own state.
     """
-    if method != "POST":
-        return None
-    path = raw_path.partition(b"?")[0]
-    if not path.endswith(SERVED):
-        return None
-    return next(known for known in SERVED if path.endswith(known)).decode()
+    path, _, _ = raw_path.partition(b"?")
+    if method == "POST" and path.endswith(SERVED):
+        for known in SERVED:
+            if path.endswith(known):
+                return _AS_TEXT[known]
+    return None
 
 
 class Found(NamedTuple):
@@ -112,7 +115,11 @@ def find_string(body: bytes, key: str) -> Found | None:
     while body[start : start + 1] == b" ":  # httpx before 0.28 put one after the colon
         start += 1
     end = body.find(b'"', start + 1) + 1
-    if body[start : start + 1] != b'"' or b"\\" in body[start:end] or not (at == 1 or _is_top_level(body[at:])):
+    if (
+        body[start : start + 1] != b'"'
+        or b"\\" in body[start:end]
+        or not (at == 1 or _is_top_level(body[at:]))
+    ):
         return None
     return Found(body[start + 1 : end - 1].decode(), start, end)
 
@@ -147,10 +154,10 @@ def with_string(body: bytes, key: str, value: str) -> bytes:
 def parse_object(body: bytes | None) -> dict[str, Any]:
     """The JSON object in *body*, or an empty one if it holds anything else."""
     try:
-        parsed = json.loads(body or b"{}")
+        parsed: Any = json.loads(body or b"{}")
     except ValueError:
         return {}
-    return parsed if isinstance(parsed, dict) else {}
+    return cast("dict[str, Any]", parsed) if isinstance(parsed, dict) else {}
 
 
 def dump_object(value: object) -> bytes:

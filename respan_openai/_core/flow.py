@@ -18,7 +18,7 @@ from .steps import Close, Now, Place, Refusal, Send
 
 if TYPE_CHECKING:
     from .call import Call
-    from .steps import Answer, Flow
+    from .steps import Answer, Flow, Sending
     from .trace import Trace
 
 
@@ -35,6 +35,7 @@ class Target(Place, Protocol):
 
     def build(self, call: Call) -> Outgoing:
         """The request for *call* as this target wants it, with its own credential and nobody else's."""
+        ...
 
 
 def flow(call: Call, target: Target, trace: Trace) -> Flow:
@@ -54,16 +55,15 @@ def flow(call: Call, target: Target, trace: Trace) -> Flow:
     return Refusal(f"{target.name} redirected more than {MAX_REDIRECTS} times.")
 
 
-def _attempt(outgoing: Outgoing, target: Target, trace: Trace) -> Flow:
-    began = yield Now()
+def _attempt(outgoing: Outgoing, target: Target, trace: Trace) -> Sending:
     try:
-        answer = yield Send(target, outgoing)
+        answer: Answer = yield Send(target, outgoing)
     except GeneratorExit:
         raise
     except BaseException as exc:
-        trace.failed(target.name, outgoing.model, exc, began, (yield Now()))
+        trace.failed(target.name, outgoing.model, exc, (yield Now()))
         raise
-    trace.answered(target.name, outgoing.model, answer.status_code, began, (yield Now()))
+    trace.answered(target.name, outgoing.model, answer.status_code, (yield Now()))
     return answer
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .call import Outgoing
 
     Flow = Generator["Step", Any, "Answer | Refusal"]
+    Sending = Generator["Step", Any, "Answer"]
 
 
 class Answer(Protocol):
@@ -27,6 +28,7 @@ class Answer(Protocol):
     @property
     def headers(self) -> Mapping[str, str]:
         """Case-insensitive."""
+        ...
 
 
 class Place(Protocol):

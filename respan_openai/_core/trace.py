@@ -23,7 +23,18 @@ class _Tried(NamedTuple):
 class Trace:
     """One call as it goes. Times are monotonic seconds."""
 
-    __slots__ = ("_began", "_complete", "_ended", "_error", "_headers", "_model", "_path", "_received", "_target", "_tried")
+    __slots__ = (
+        "_began",
+        "_complete",
+        "_ended",
+        "_error",
+        "_headers",
+        "_model",
+        "_path",
+        "_received",
+        "_target",
+        "_tried",
+    )
 
     def __init__(self, path: str, began: float) -> None:
         self._path = path
@@ -47,17 +58,26 @@ class Trace:
         """How many requests were sent so far."""
         return len(self._tried)
 
-    def answered(self, target: str, model: str | None, status: int, began: float, now: float) -> None:
-        """A head came back."""
-        self._tried.append(_Tried(target, model, status, began, now, None))
+    @property
+    def _last(self) -> float:
+        return self._tried[-1].ended if self._tried else self._began
 
-    def failed(self, target: str, model: str | None, error: BaseException, began: float, now: float) -> None:
+    def answered(self, target: str, model: str | None, status: int, now: float) -> None:
+        """A head came back; the attempt began when the one before it ended."""
+        self._tried.append(_Tried(target, model, status, self._last, now, None))
+
+    def failed(self, target: str, model: str | None, error: BaseException, now: float) -> None:
         """An exception came back instead."""
-        self._tried.append(_Tried(target, model, None, began, now, type(error).__name__))
+        self._tried.append(_Tried(target, model, None, self._last, now, type(error).__name__))
 
     def deliver(self, target: str, model: str | None, headers: Mapping[str, str]) -> None:
         """The last answer is the one that the SDK gets."""
         self._target, self._model, self._headers = target, model, headers
+
+    @property
+    def delivered(self) -> float:
+        """When the last answer came."""
+        return self._last
 
     def describe(self, headers: MutableMapping[str, str]) -> None:
         """Add to *headers* who answered, asked for which model, in how many attempts."""

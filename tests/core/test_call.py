@@ -21,7 +21,10 @@ from respan_openai._core.call import (
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.just('"model":"x"') | st.just("\\"),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3) | st.just("model"), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=3) | st.just("model"), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 BODY = st.dictionaries(st.sampled_from(["model", "messages", "tools", "x"]), JSON, max_size=4)
@@ -59,7 +62,7 @@ def test_a_string_field_is_what_the_parser_says(body, ascii_only, separators) ->
     assert string_field(raw, "model") == (expected if isinstance(expected, str) else None)
 
 
-@given(body=BODY, value=st.text(alphabet="ab/\u00f6\"\\"))
+@given(body=BODY, value=st.text(alphabet='ab/\u00f6"\\'))
 def test_setting_a_string_field_changes_only_it(body, value) -> None:
     """All other fields keep their values and their order."""
     raw = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")

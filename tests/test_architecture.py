@@ -1,0 +1,143 @@
+"""The architecture: what may import what, and what an import brings along."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import respan_openai
+
+
+PACKAGE = Path(respan_openai.__file__).parent
+
+#: From the bottom up: each module imports only modules further up in this list. It is the reading order.
+LADDER = [
+    "exceptions",
+    "_warn",
+    "_check",
+    "_params",
+    "calls",
+    "_core.call",
+    "_core.steps",
+    "_core.trace",
+    "_core.flow",
+    "_secret",
+    "_carriers",
+    "_headers",
+    "_azure",
+    "targets",
+    "openrouter",
+    "_families",
+    "_drive",
+    "local.contract",
+    "local.echo",
+    "local.gateway",
+    "local",
+    "_context",
+    "_transport",
+    "_lift",
+    "_proxies",
+    "_client",
+]
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def modules() -> dict[str, Path]:
+    return {module_of(path): path for path in PACKAGE.rglob("*.py") if module_of(path) not in {"", "_core"}}
+
+
+def imports(path: Path) -> set[str]:
+    """Modules imported at run time, as absolute names; those of type checking alone are left out."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    package = ["respan_openai", *path.relative_to(PACKAGE).parts[:-1]]
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            found.add(".".join([*base, node.module] if node.module else base))
+    return found
+
+
+def test_every_module_has_its_place() -> None:
+    """A new module is put on the ladder."""
+    assert sorted(modules()) == sorted(LADDER)
+
+
+@pytest.mark.parametrize("name", LADDER)
+def test_modules_import_only_what_lies_below(name) -> None:
+    """The ladder is the reading order: no module needs one that comes later."""
+    below = {f"respan_openai.{module}" for module in LADDER[: LADDER.index(name)]}
+
+    ours = {found for found in imports(modules()[name]) if found.startswith("respan_openai")}
+
+    assert ours <= below
+
+
+def test_the_core_imports_only_the_standard_library() -> None:
+    """No HTTP library, no SDK: decisions can be tested without any."""
+    for path in (PACKAGE / "_core").glob("*.py"):
+        foreign = {name.partition(".")[0] for name in imports(path)} - sys.stdlib_module_names
+        assert foreign <= {"respan_openai"}
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import respan_openai", ("openai", "httpx", "httpx2", "wrapt", "pydantic", "asyncio")),
+        ("import respan_openai._core.flow", ("openai", "httpx", "httpx2", "wrapt", "pydantic", "asyncio")),
+        (
+            "from respan_openai import wrap",
+            ("respan_openai.local", "respan_openai.openrouter", "uvicorn", "trio"),
+        ),
+    ],
+)
+def test_what_an_import_does_not_bring(statement, absent) -> None:
+    """A fresh interpreter after the import has not loaded what was not asked for."""
+    code = f"import sys; {statement}; print(*[name for name in {absent!r} if name in sys.modules])"
+
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert result.stdout.split() == []
+
+
+def test_legacy_httpx_is_never_imported_by_us() -> None:
+    """On openai 3 a wrapped call works without httpx being loaded at all."""
+    openai = pytest.importorskip("openai", minversion="3")
+    code = (
+        "import sys, openai, httpx2, respan_openai as r;"
+        "t = httpx2.MockTransport(lambda q: httpx2.Response(200, json={'id': '1', 'choices': []}));"
+        "c = r.wrap(openai.OpenAI(api_key='a', http_client=httpx2.Client(transport=t)), gateway=r.Gateway('b'));"
+        "c.chat.completions.create(model='m', messages=[]); print('httpx' in sys.modules)"
+    )
+
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert result.stdout.strip() == "False"
+    assert openai is not None
+
+
+def test_an_import_has_no_side_effects() -> None:
+    """No thread, no file, no network, and no change to the classes of others."""
+    code = (
+        "import threading, openai, httpx;"
+        "before = dict(vars(openai.OpenAI)), dict(vars(httpx.Client)), threading.active_count();"
+        "import respan_openai; [getattr(respan_openai, name) for name in respan_openai.__all__];"
+        "print(before == (dict(vars(openai.OpenAI)), dict(vars(httpx.Client)), threading.active_count()))"
+    )
+
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert result.stdout.strip() == "True"
