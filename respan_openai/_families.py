@@ -11,13 +11,14 @@ import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from ._core.call import Prepared
 from .exceptions import ConfigError
 
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from ._core.call import Outgoing
+    from ._core.call import Outgoing, Raw
 
     Ended = Callable[[BaseException | None, int], None]
 
@@ -68,13 +69,11 @@ def rebuilt(original: Any, outgoing: Outgoing, mark: str) -> Any:
     family = family_of(original)
     extensions = {**original.extensions, mark: True}
     if outgoing.body is not None:
-        headers = [
-            kv for kv in outgoing.headers if kv[0].lower() not in {b"content-length", b"transfer-encoding"}
-        ]
+        extra = [(name.encode(), value.encode()) for name, value in outgoing.extra]
         return family.Request(
             original.method,
             _url(family, outgoing.url),
-            headers=headers,
+            headers=[*outgoing.headers, *extra],
             content=outgoing.body,
             extensions=extensions,
         )
@@ -83,9 +82,20 @@ def rebuilt(original: Any, outgoing: Outgoing, mark: str) -> Any:
     request: Any = object.__new__(original.__class__)
     request.__dict__.update(original.__dict__)
     request.url = _url(family, outgoing.url)
-    request.headers = family.Headers(outgoing.headers)
+    request.headers = headers = _headers(family, outgoing.headers)
+    for name, value in outgoing.extra:
+        headers[name] = value
     request.extensions = extensions
     return request
+
+
+def _headers(family: Any, raw: Raw) -> Any:
+    if not isinstance(raw, Prepared):
+        return family.Headers(raw)
+    made = getattr(raw, "made", None)
+    if made is None or made[0] is not family:
+        made = raw.made = family, family.Headers(raw)
+    return family.Headers(made[1])
 
 
 def body_in_memory(request: Any) -> bytes | None:

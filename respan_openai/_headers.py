@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from ._core.call import Raw
 from ._params import HEADER, LEGACY_HEADER
 from ._warn import warn
 from .exceptions import ConfigError
@@ -14,21 +15,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-Raw = list[tuple[bytes, bytes]]
-
 #: Describe the body, the connection or the SDK, or link a trace (W3C Trace Context); none identifies an account.
 _ALLOWED = frozenset({
     b"accept",
     b"accept-encoding",
     b"connection",
     b"content-encoding",
-    b"content-length",
     b"content-type",
     b"idempotency-key",
     b"openai-beta",
     b"traceparent",
     b"tracestate",
-    b"transfer-encoding",
     b"user-agent",
     b"x-client-request-id",
     b"x-request-id",
@@ -47,6 +44,9 @@ _PROVIDERS = frozenset({
     b"x-api-key",
 })  # fmt: skip
 
+#: Where the body ends; they go with the body, not with the call.
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+
 _LEGACY = LEGACY_HEADER.lower().encode()
 _CARRIERS = frozenset({HEADER.lower().encode(), _LEGACY})
 
@@ -59,7 +59,22 @@ class Fate(Enum):
 
     DROP = 0
     KEEP = 1
-    CARRIER = 2
+    FRAMING = 2
+    CARRIER = 3
+
+
+class Split(NamedTuple):
+    """A request's headers, sorted.
+
+    Attributes:
+        kept: To be sent on.
+        framing: Those that tell where the body ends, for whoever sends the body on as it is.
+        carriers: Values of the parameter carriers, the legacy one first.
+    """
+
+    kept: Raw
+    framing: tuple[tuple[str, str], ...]
+    carriers: list[str]
 
 
 class HeaderRule(dict[bytes, Fate]):
@@ -75,7 +90,7 @@ class HeaderRule(dict[bytes, Fate]):
         self._extra = frozenset(_name(name) for name in extra)
         self._target = target
         # A client sends the same few sets of headers over and over.
-        self._plans: dict[tuple[bytes, ...], tuple[list[int], list[int]]] = {}
+        self._plans: dict[tuple[bytes, ...], tuple[list[int], list[int], list[int]]] = {}
 
     def __missing__(self, name: bytes) -> Fate:
         fate = self[name] = self._judge(name.lower())
@@ -84,6 +99,8 @@ class HeaderRule(dict[bytes, Fate]):
     def _judge(self, name: bytes) -> Fate:
         if name in _CARRIERS:
             return Fate.CARRIER
+        if name in _FRAMING:
+            return Fate.FRAMING
         if name in _ALLOWED or name in self._extra or name.startswith(_ALLOWED_PREFIXES):
             return Fate.KEEP
         if name not in _PROVIDERS:
@@ -94,22 +111,29 @@ class HeaderRule(dict[bytes, Fate]):
             )
         return Fate.DROP
 
-    def split(self, headers: Raw) -> tuple[Raw, list[str]]:
-        """The headers to keep, and the values of the parameter carriers among the others, the legacy one first."""
+    def split(self, headers: Raw) -> Split:
+        """Sort *headers* by what becomes of them."""
         names = tuple([name for name, _ in headers])
         plan = self._plans.get(names)
         if plan is None:
             if len(self._plans) >= _MOST_PLANS:
                 self._plans.clear()
             plan = self._plans[names] = self._plan(names)
-        keep, carriers = plan
-        return [headers[at] for at in keep], [headers[at][1].decode("latin-1") for at in carriers]
+        keep, framing, carriers = plan
+        return Split(
+            [headers[at] for at in keep],
+            tuple([(headers[at][0].decode("latin-1"), headers[at][1].decode("latin-1")) for at in framing]),
+            [headers[at][1].decode("latin-1") for at in carriers] if carriers else [],
+        )
 
-    def _plan(self, names: tuple[bytes, ...]) -> tuple[list[int], list[int]]:
+    def _plan(self, names: tuple[bytes, ...]) -> tuple[list[int], list[int], list[int]]:
         fates = [self[name] for name in names]
-        carriers = [at for at, fate in enumerate(fates) if fate is Fate.CARRIER]
+        keep, framing, carriers = (
+            [at for at, fate in enumerate(fates) if fate is wanted]
+            for wanted in (Fate.KEEP, Fate.FRAMING, Fate.CARRIER)
+        )
         carriers.sort(key=lambda at: names[at].lower() != _LEGACY)
-        return [at for at, fate in enumerate(fates) if fate is Fate.KEEP], carriers
+        return keep, framing, carriers
 
 
 def _name(name: str) -> bytes:

@@ -16,7 +16,7 @@ from ._carriers import Ambient
 from ._context import TRACE, ambient, attach, set_newest
 from ._core.call import Call, served_path
 from ._core.flow import flow
-from ._core.steps import Now, Refusal, Send
+from ._core.steps import NOW, Refusal, Send
 from ._core.trace import Trace
 from ._drive import adrive, drive
 from ._families import body_in_memory, family_of, rebuilt, watch
@@ -176,7 +176,7 @@ def performer(request: Any, send: Callable[[Any], Any], close: str) -> Callable[
     """Carries out a flow's steps: *send* puts a request on the wire, *close* names a response's method."""
 
     def perform(step: Any) -> Any:
-        if type(step) is Now:
+        if step is NOW:
             return monotonic()
         if type(step) is Send:
             return send(rebuilt(request, step.outgoing, DONE))

@@ -23,8 +23,7 @@ from .targets import Gateway, checked_base
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from ._core.call import Call
-    from ._headers import Raw
+    from ._core.call import Call, Raw
 
 
 __all__ = ["OpenRouter"]
@@ -133,7 +132,7 @@ class OpenRouter(Gateway):
             raise ConfigError(
                 "An Azure client's deployments are not models of OpenRouter. Wrap OpenAI() instead."
             )
-        kept, carriers = self._rule.split(call.headers)
+        kept, _, carriers = self._rule.split(call.headers)
         body = translated(call, carriers)
         _check_stateless(call.path, body)
         own = [(name, value) for name, value in kept if not name.lower().startswith(b"x-respan-")]

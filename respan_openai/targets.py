@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 from ._azure import deployment_of
 from ._carriers import Ambient, place
-from ._core.call import SERVED, Outgoing, string_field, with_string
+from ._core.call import SERVED, Outgoing, Prepared, Raw, string_field, with_string
 from ._core.flow import origin_of, same_origin
-from ._headers import HeaderRule, Raw, header_value
+from ._headers import HeaderRule, header_value
 from ._params import HEADER
 from ._secret import secret_from
 from ._warn import warn
@@ -39,7 +39,6 @@ HOSTED = "https://api.respan.ai/api"
 
 _KEY_VARIABLES = ("RESPAN_API_KEY", "KEYWORDSAI_API_KEY")
 _URL_VARIABLES = ("RESPAN_BASE_URL", "KEYWORDSAI_BASE_URL")
-_HEADER = HEADER.encode()
 
 
 class Gateway:
@@ -90,6 +89,7 @@ class Gateway:
         self._host = (b"Host", urlsplit(self._base).netloc.encode())
         self._route = None if route_provider is None else header_value(route_provider, what="route_provider")
         self._beta = _beta_header(beta)
+        self._prepared_for: dict[bool, tuple[Raw, Prepared]] = {}
 
     @property
     def base_url(self) -> str:
@@ -116,22 +116,30 @@ class Gateway:
         """
         deployment = deployment_of(call)
         body = _renamed(call.body, deployment)
-        kept, carriers = self._rule.split(call.headers)
+        kept, framing, carriers = self._rule.split(call.headers)
         placed = place(self._ambient(call, deployment), body, carriers)
-        headers = [self._host, *kept, *self._own(kept, deployment)]
-        if placed.header is not None:
-            headers.append((_HEADER, placed.header.encode()))
-        changed = placed.body if placed.body is not None else body
+        extra = () if placed.header is None else ((HEADER, placed.header),)
+        changed = body if placed.body is None else placed.body
         return Outgoing(
             self._base + call.path + _query(call, deployment),
-            headers,
+            self._prepared(kept, azure=deployment is not None),
             None if changed is call.body else changed,
             string_field(changed, "model"),
+            framing + extra if changed is call.body else extra,
         )
 
-    def _own(self, kept: Raw, deployment: Deployment | None) -> Raw:
+    def _prepared(self, kept: Raw, *, azure: bool) -> Raw:
+        # A client sends the same headers over and over; comparing them is quicker than building them.
+        known = self._prepared_for.get(azure)
+        if known is not None and known[0] == kept:
+            return known[1]
+        prepared = Prepared([self._host, *kept, *self._own(kept, azure=azure)])
+        self._prepared_for[azure] = kept, prepared
+        return prepared
+
+    def _own(self, kept: Raw, *, azure: bool) -> Raw:
         own = [(b"Authorization", b"Bearer " + self._key.reveal().encode())]
-        route = self._route or (b"azure" if deployment else None)
+        route = self._route or (b"azure" if azure else None)
         if route and not _has(kept, b"x-respan-route-provider"):
             own.append((b"X-Respan-Route-Provider", route))
         if self._beta and not _has(kept, b"x-respan-beta"):
@@ -175,7 +183,7 @@ class Provider:
 
     def outgoing(self, path: str, headers: Raw, body: bytes) -> Outgoing:
         """The request for *path* with *body*; *headers* are those that came in, and pass the allow-list."""
-        kept, _ = self._rule.split(headers)
+        kept, _, _ = self._rule.split(headers)
         own = [(name, value) for name, value in kept if not name.lower().startswith(b"x-respan-")]
         bearer = (b"Authorization", b"Bearer " + self._key.reveal().encode())
         return Outgoing(self._base + path, [self._host, *own, bearer], body, string_field(body, "model"))

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
 
 @dataclass

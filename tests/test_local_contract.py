@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from respan_openai.local import contract
 from respan_openai._params import LEGACY, NAMES
+from respan_openai.local import contract
 
 
 CHAT, RESPONSES = contract.PATHS

@@ -28,7 +28,6 @@ from openai.types.audio import speech_create_params, transcription_create_params
 from openai.types.chat import completion_create_params as chat_params
 from openai.types.responses import response_create_params
 
-from respan_openai.exceptions import ParamsError, RespanWarning
 from respan_openai._params import (
     CONTAINERS,
     HEADER,
@@ -46,6 +45,7 @@ from respan_openai._params import (
     encode_header,
     merge,
 )
+from respan_openai.exceptions import ParamsError, RespanWarning
 
 
 # The package's own ``params`` is the context manager, which hides the module of that name.

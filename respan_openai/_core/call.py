@@ -7,7 +7,6 @@ costs more than everything else this package does.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 
@@ -24,25 +23,36 @@ SERVED = (
 _AS_TEXT = {path: path.decode() for path in SERVED}
 
 
-@dataclass(slots=True)
-class Outgoing:
+Raw = list[tuple[bytes, bytes]]
+
+
+class Prepared(list[tuple[bytes, bytes]]):
+    """Headers that many requests have in common; ``made`` is for whoever makes something reusable of them."""
+
+    __slots__ = ("made",)
+
+    made: Any
+
+
+class Outgoing(NamedTuple):
     """A request as one place wants it.
 
     Attributes:
         url: Absolute.
-        headers: All of them, in order; names and values as bytes.
+        headers: Names and values as bytes, in order; without those that tell where the body ends.
         body: ``None`` sends the original's body, whatever it is.
         model: Asked for in it, where known; for the record only.
+        extra: Further headers, of this request alone.
     """
 
     url: str
-    headers: list[tuple[bytes, bytes]]
+    headers: Raw
     body: bytes | None = None
     model: str | None = None
+    extra: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(slots=True)
-class Call:
+class Call(NamedTuple):
     """One call of the SDK.
 
     Attributes:
@@ -60,7 +70,7 @@ class Call:
     url: object
     raw_path: bytes
     path: str
-    headers: list[tuple[bytes, bytes]]
+    headers: Raw
     body: bytes | None
     params: Any = None
     follow_redirects: bool = True

@@ -12,13 +12,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urljoin, urlsplit
 
-from .call import Outgoing
-from .steps import Close, Now, Place, Refusal, Send
+from .steps import NOW, Close, Place, Refusal, Send
 
 
 if TYPE_CHECKING:
-    from .call import Call
-    from .steps import Answer, Flow, Sending
+    from .call import Call, Outgoing
+    from .steps import Answer, Flow
     from .trace import Trace
 
 
@@ -42,7 +41,14 @@ def flow(call: Call, target: Target, trace: Trace) -> Flow:
     """Drive *call* to *target*; returns the answer, or a ``Refusal`` to deliver it."""
     outgoing = target.build(call)
     for _ in range(MAX_REDIRECTS + 1):
-        answer = yield from _attempt(outgoing, target, trace)
+        try:
+            answer: Answer = yield Send(target, outgoing)
+        except GeneratorExit:
+            raise
+        except BaseException as exc:
+            trace.failed(target.name, outgoing.model, exc, (yield NOW))
+            raise
+        trace.answered(target.name, outgoing.model, answer.status_code, (yield NOW))
         location = _location(answer) if call.follow_redirects else None
         if location is None:
             trace.deliver(target.name, outgoing.model, answer.headers)
@@ -53,18 +59,6 @@ def flow(call: Call, target: Target, trace: Trace) -> Flow:
             return moved
         outgoing = moved
     return Refusal(f"{target.name} redirected more than {MAX_REDIRECTS} times.")
-
-
-def _attempt(outgoing: Outgoing, target: Target, trace: Trace) -> Sending:
-    try:
-        answer: Answer = yield Send(target, outgoing)
-    except GeneratorExit:
-        raise
-    except BaseException as exc:
-        trace.failed(target.name, outgoing.model, exc, (yield Now()))
-        raise
-    trace.answered(target.name, outgoing.model, answer.status_code, (yield Now()))
-    return answer
 
 
 def _location(answer: Answer) -> str | None:
@@ -83,7 +77,7 @@ def _moved(outgoing: Outgoing, status: int, location: str) -> Outgoing | Refusal
             f"The gateway answered a POST with {status}, which would turn it into a GET. "
             "Set base_url to the gateway's final address."
         )
-    return Outgoing(url, outgoing.headers, outgoing.body, outgoing.model)
+    return outgoing._replace(url=url)
 
 
 def same_origin(one: str, other: str) -> bool:

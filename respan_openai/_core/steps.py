@@ -6,8 +6,7 @@ Steps are values, so a test of a flow compares them with ``==``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 
 if TYPE_CHECKING:
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from .call import Outgoing
 
     Flow = Generator["Step", Any, "Answer | Refusal"]
-    Sending = Generator["Step", Any, "Answer"]
 
 
 class Answer(Protocol):
@@ -37,21 +35,26 @@ class Place(Protocol):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
 class Now:
-    """Answered with the monotonic time in seconds."""
+    """Answered with the monotonic time in seconds. ``NOW`` is the only one."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "NOW"
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+NOW: Final = Now()
+
+
+class Send(NamedTuple):
     """Answered with an ``Answer`` whose body is not read, or thrown what the HTTP library raised."""
 
     place: Place
     outgoing: Outgoing
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
+class Close(NamedTuple):
     """Give the connection of an answer back that nobody will read."""
 
     answer: Answer
@@ -60,8 +63,7 @@ class Close:
 Step = Now | Send | Close
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """What a flow returns instead of an answer that must not be delivered: the reason, for the user."""
 
     reason: str

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeGuard
 
 from .._core.call import dump_object, with_string
-from ..exceptions import ParamsError
 from .._params import CONTAINERS, HEADER, LEGACY_HEADER, NAMES, check, decode_header, merge
+from ..exceptions import ParamsError
 
 
 if TYPE_CHECKING:

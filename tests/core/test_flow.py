@@ -8,7 +8,7 @@ import pytest
 
 from respan_openai._core.call import Call, Outgoing
 from respan_openai._core.flow import MAX_REDIRECTS, flow, origin_of, same_origin
-from respan_openai._core.steps import Close, Now, Refusal, Send
+from respan_openai._core.steps import NOW, Close, Refusal, Send
 from respan_openai._core.trace import Trace
 
 
@@ -64,7 +64,7 @@ def test_one_call() -> None:
     steps, trace = begin()
     head = Head(200, {"x-respan-log-id": "l"})
 
-    assert steps.send(head) == Now()
+    assert steps.send(head) is NOW
     assert result_of(steps, 11.5) is head
 
     record = trace.record(12.0)
@@ -78,7 +78,7 @@ def test_an_error_is_recorded_and_goes_on() -> None:
     steps, trace = begin()
     error = OSError("gone")
 
-    assert steps.throw(error) == Now()
+    assert steps.throw(error) is NOW
     with pytest.raises(OSError, match="gone") as caught:
         steps.send(11.25)
 
@@ -102,7 +102,7 @@ def test_a_redirect_inside_the_origin() -> None:
     steps, _ = begin()
     head = Head(307, {"location": "/other"})
 
-    assert steps.send(head) == Now()
+    assert steps.send(head) is NOW
     assert steps.send(12.0) == Close(head)
     assert steps.send(None) == Send(TARGET, Outgoing("https://g.example/other", OUTGOING.headers, b"{}", "m"))
 
@@ -126,7 +126,7 @@ def test_redirects_that_are_refused(status, location, reason) -> None:
     steps, trace = begin()
     head = Head(status, {"location": location})
 
-    assert steps.send(head) == Now()
+    assert steps.send(head) is NOW
     assert steps.send(12.0) == Close(head)
     refusal = result_of(steps, None)
 
