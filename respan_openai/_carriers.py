@@ -86,7 +86,7 @@ def place(ambient: Ambient | None, body: bytes | None, headers: Sequence[str]) -
 def _header_only(ambient: Ambient) -> str:
     value = ambient.header()
     if value is None:
-        names = ", ".join(sorted(ambient.params))
+        names = ", ".join(f"`{name}`" for name in sorted(ambient.params))
         raise ParamsError(
             f"{names}: together larger than {HEADER_LIMIT} bytes of base64, and a call without a JSON body has "
             "no place for them but a header. Shorten them for this call.",
@@ -130,7 +130,7 @@ def _container_of(parsed: dict[str, Any]) -> dict[str, Any]:
             continue
         if not isinstance(value, dict):
             raise ParamsError(
-                f"{name} is of type {type(value).__name__}; expected an object. The gateway would serve the "
+                f"`{name}` is of type {type(value).__name__}; expected an object. The gateway would serve the "
                 "call and silently ignore every parameter in it.",
                 param=name,
             )

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     Ended = Callable[[BaseException | None, int], None]
 
 
+_LAST_EVENT = b"data: [DONE]"
+
+
 _families: dict[type, Any] = {}
 
 
@@ -116,6 +119,7 @@ def _watched_class(family: Any) -> type:
             self._stream = stream
             self._ended: Ended | None = ended
             self._received = 0
+            self._last = b""
 
         def _end(self, error: BaseException | None) -> None:
             ended, self._ended = self._ended, None
@@ -126,7 +130,11 @@ def _watched_class(family: Any) -> type:
             try:
                 for chunk in self._stream:
                     self._received += len(chunk)
+                    self._last = chunk
                     yield chunk
+            except GeneratorExit:
+                self._end(self._given_up())
+                raise
             except BaseException as exc:
                 self._end(exc)
                 raise
@@ -136,19 +144,27 @@ def _watched_class(family: Any) -> type:
             try:
                 async for chunk in self._stream:
                     self._received += len(chunk)
+                    self._last = chunk
                     yield chunk
+            except GeneratorExit:
+                self._end(self._given_up())
+                raise
             except BaseException as exc:
                 self._end(exc)
                 raise
             self._end(None)
 
+        def _given_up(self) -> BaseException | None:
+            # The SDK stops reading at the event that says so, and closes (openai/_streaming.py).
+            return None if _LAST_EVENT in self._last[-32:] else GeneratorExit()
+
         def close(self) -> None:
             self._stream.close()
-            self._end(GeneratorExit())
+            self._end(self._given_up())
 
         async def aclose(self) -> None:
             await self._stream.aclose()
-            self._end(GeneratorExit())
+            self._end(self._given_up())
 
     return WatchedStream
 
@@ -156,6 +172,7 @@ def _watched_class(family: Any) -> type:
 def watch(response: Any, ended: Ended) -> None:
     """Have *ended(error, bytes)* called once when the body of *response* has been read or given up.
 
-    *error* is ``None`` after the last byte, ``GeneratorExit`` if the reader stopped before it.
+    *error* is ``None`` after the last byte, or after the event that ends a chat stream; ``GeneratorExit`` if the
+    reader stopped before.
     """
     response.stream = _watched_class(family_of(response))(response.stream, ended)

@@ -22,10 +22,12 @@ from .exceptions import ParamsError
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 
 _LIFTED = NAMES | frozenset(CONTAINERS)
+#: Of these, the names that a provider may know as well are free to go there.
+_ONLY_OURS = _LIFTED - {"echo", "metadata", "models", "prompt", "variables", "weight"}
 _CARRIERS = frozenset({HEADER.lower(), LEGACY_HEADER.lower()})
 
 #: Where the SDK keeps the methods whose calls the gateway serves. Elsewhere a parameter would reach the provider.
@@ -45,6 +47,9 @@ _CHOOSE_MODEL = frozenset(
 
 #: What the SDK takes for "not given"; ``omit`` is the newer name.
 _LEFT_OUT = getattr(openai, "omit", openai.NOT_GIVEN)
+
+#: The SDK's own keywords that may hold something of ours.
+_LOOKED_INTO = frozenset({"extra_body", "extra_headers", "prompt"})
 
 _accepted: WeakKeyDictionary[Any, frozenset[str] | None] = WeakKeyDictionary()
 
@@ -78,8 +83,11 @@ def lifted(method: Callable[..., Any], known: frozenset[str], kwargs: dict[str, 
     Raises:
         ParamsError: if one of them is not accepted, is given twice, or the call does not go to the gateway.
     """
-    if kwargs.keys() <= known and "extra_body" not in kwargs and "extra_headers" not in kwargs:
+    if kwargs.keys() <= known and _LOOKED_INTO.isdisjoint(kwargs):
         return kwargs
+    prompt = kwargs.get("prompt")
+    if isinstance(prompt, dict) and "prompt_id" in prompt:  # not OpenAI's own, which has "id"
+        kwargs = {**kwargs, **check({"prompt": prompt})}
     foreign = kwargs.keys() - known
     extra = kwargs.get("extra_body")
     headers = kwargs.get("extra_headers")
@@ -90,8 +98,8 @@ def lifted(method: Callable[..., Any], known: frozenset[str], kwargs: dict[str, 
     ours = {name: kwargs[name] for name in kwargs if name in foreign and name in _LIFTED}
     for name in foreign - ours.keys():
         check_keyword(name)
-    if ours and not getattr(method, "__module__", "").startswith(_SERVED_MODULES):
-        raise _not_served(method, ours)
+    if not getattr(method, "__module__", "").startswith(_SERVED_MODULES):
+        _refuse_elsewhere(method, [*ours, *(name for name in extra or () if name in _ONLY_OURS)])
     rest = {name: value for name, value in kwargs.items() if name not in ours}
     rest["extra_body"] = body = _body(ours, dict(extra or {}))
     return _without_model(rest, known, body)
@@ -124,9 +132,11 @@ def _check_headers(headers: Mapping[str, Any]) -> None:
             decode_header(value)
 
 
-def _not_served(method: Callable[..., Any], ours: Mapping[str, Any]) -> ParamsError:
-    return ParamsError(
-        f"{', '.join(ours)}: {method.__qualname__} does not go to the gateway but straight to the provider, "
-        "which does not know this parameter. Leave it out of this call.",
-        param=next(iter(ours)),
-    )
+def _refuse_elsewhere(method: Callable[..., Any], ours: Sequence[str]) -> None:
+    if ours:
+        names = ", ".join(f"`{name}`" for name in ours)
+        raise ParamsError(
+            f"{names}: {method.__qualname__} does not go to the gateway but straight to the provider, which does "
+            "not know this parameter. Leave it out of this call.",
+            param=ours[0],
+        )

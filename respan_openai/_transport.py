@@ -266,7 +266,8 @@ class RespanTransport(_TransportBase, _SyncBase):
 
     The family of *inner* decides: httpx2 for openai 3 and newer, httpx for older ones. A client that is given
     a transport does not read the proxy variables of the environment (httpx2/_client.py, ``trust_env``); build
-    *inner* with ``proxy=...``, or use :func:`wrap`, which keeps the client's own.
+    *inner* with ``proxy=...``, or use :func:`wrap`, which keeps the client's own. Parameters that stand in a body
+    are sent as they are: their names and values are checked by :func:`wrap`, :func:`params` and :func:`body`.
 
     Args:
         inner: The transport below, also used for what passes through.

@@ -184,7 +184,7 @@ def _translate(name: str, value: Any, said: dict[str, Any]) -> None:
         )
     elif value not in (False, None):
         raise ParamsError(
-            f"{name}: OpenRouter has no counterpart, and leaving it out would change the answer or its price. "
+            f"`{name}`: OpenRouter has no counterpart, and leaving it out would change the answer or its price. "
             "Leave it out of this call, or use Gateway().",
             param=name,
         )
@@ -216,7 +216,7 @@ def _customer_params(value: Mapping[str, Any], said: dict[str, Any]) -> None:
     promised = sorted(value.keys() - _CUSTOMER_OBSERVES)
     if promised:
         raise ParamsError(
-            f"customer_params: OpenRouter does not enforce {', '.join(promised)}. Leave it out, or use Gateway().",
+            f"`customer_params`: OpenRouter does not enforce {', '.join(promised)}. Leave it out, or use Gateway().",
             param="customer_params",
         )
     # It wins over the top-level identifier, as it does at the gateway (contract.md, section 3).
@@ -265,7 +265,7 @@ def _check_stateless(path: str, body: Mapping[str, Any]) -> None:
     for name in ("store", "previous_response_id"):
         if body.get(name):
             raise ParamsError(
-                f"{name}: OpenRouter's Responses are stateless and refuse it with 400 (reference 004). "
+                f"`{name}`: OpenRouter's Responses are stateless and refuse it with 400 (reference 004). "
                 "Send the whole conversation as input.",
                 param=name,
             )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import openai
 import pytest
+from hypothesis import HealthCheck, settings
 
 from respan_openai import Gateway, params
 
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 
 
 MAJOR = int(openai.VERSION.split(".")[0])
+
+# The first strategy of a process loads tables, which on a busy machine takes longer than Hypothesis allows;
+# and no test of this suite asserts on time.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 #: openai 3 is built on httpx2 and takes httpx too; older ones know only httpx.
 LIBRARIES = ["httpx2", "httpx"] if MAJOR >= 3 else ["httpx"]

@@ -10,7 +10,7 @@ import openai
 import pytest
 from doubles import Told, chat, reply
 
-from respan_openai import ConfigError, Gateway, NotServedError, ParamsError, RespanWarning, record_of, wrap
+from respan_openai import ConfigError, Gateway, NotServedError, ParamsError, RespanWarning, body, record_of, wrap
 
 
 HELLO = [{"role": "user", "content": "Hi"}]
@@ -203,8 +203,9 @@ async def test_a_parameter_on_a_call_that_passes_through_is_an_error(caller, pro
     """The provider would not know it, so it is not sent there."""
     client = wrap(caller.client(base_url=provider.origin + "/v1"), gateway=gateway)
 
-    with pytest.raises(ParamsError, match="straight to the provider"):
-        await caller(client.images.generate, prompt="x", customer_identifier="u1")
+    for given in ({"customer_identifier": "u1"}, {"extra_body": body(customer_identifier="u1")}):
+        with pytest.raises(ParamsError, match="straight to the provider"):
+            await caller(client.images.generate, prompt="x", **given)
 
     assert provider.seen == []
 
@@ -261,6 +262,19 @@ def test_wrong_defaults_fail_at_once(gateway) -> None:
     """Not at the first call, and with the parameter's name."""
     with pytest.raises(ParamsError, match="cache_ttl"):
         wrap(openai.OpenAI(), gateway=gateway, defaults={"cache_ttl": "soon"})
+
+
+async def test_a_prompt_of_ours_under_the_native_keyword(caller, served, gateway) -> None:
+    """responses.create(prompt=...) takes OpenAI's prompt as it is, and checks Respan's, which has prompt_id."""
+    client = wrap(caller.client(), gateway=gateway)
+    ask = {"model": "m", "input": "Hi"}
+
+    await caller(client.responses.create, **ask, extra_body={"prompt": {"id": "pmpt_1"}})
+    await caller(client.responses.create, **ask, prompt={"prompt_id": "p"})
+    with pytest.raises(ParamsError, match="version"):
+        await caller(client.responses.create, **ask, prompt={"prompt_id": "p", "verison": 1})
+
+    assert [seen.json["prompt"] for seen in served.seen] == [{"id": "pmpt_1"}, {"prompt_id": "p"}]
 
 
 async def test_openai_s_metadata_stays_openai_s(caller, served, gateway) -> None:

@@ -340,7 +340,7 @@ async def test_a_streamed_call_is_done_when_the_stream_is(caller, gateway, told)
 
     (record,) = told.records
     assert before == (False, [])
-    assert (record.done, record.status, record.error) == (True, 200, None)
+    assert (record.done, record.complete, record.status, record.error) == (True, True, 200, None)
     assert record.received > 100
 
 
