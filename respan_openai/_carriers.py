@@ -99,10 +99,12 @@ def _place_beside(ambient: Ambient, body: bytes) -> Placed:
     header = ambient.header()
     if header is not None:
         return Placed(header, None)
-    if len(body) < 3 or body[:1] != b"{" or body[-1:] != b"}":
+    trimmed = body.strip()
+    if trimmed[:1] != b"{" or trimmed[-1:] != b"}":
         return Placed(_header_only(ambient), None)
-    container = dump_object({_CONTAINER: dict(ambient.params)})
-    return Placed(None, body[:-1] + b"," + container[1:])
+    inner = trimmed[1:-1].strip()
+    container = dump_object({_CONTAINER: dict(ambient.params)})[1:]
+    return Placed(None, b"{" + inner + (b"," if inner else b"") + container)
 
 
 def _place_among(ambient: Ambient | None, parsed: dict[str, Any]) -> Placed:

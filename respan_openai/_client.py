@@ -75,7 +75,7 @@ def wrap(
             return client
         inner = inner.__wrapped__
     _check_client(inner)
-    shim = make_shim(gateway or _own_gateway(inner), defaults, on_call)
+    shim = make_shim(_own_gateway(inner) if gateway is None else gateway, defaults, on_call)
     return wrapped_client(_clone(inner, shim), shim)  # type: ignore[return-value]
 
 
@@ -101,12 +101,10 @@ def _check_client(client: object) -> None:
 def _own_gateway(client: Any) -> Gateway | None:
     """The gateway that *client* already speaks to, with the client's own key; ``None`` if it speaks to another."""
     base = gateway_base(None)
-    key = client.api_key
-    return (
-        Gateway(key, base)
-        if key and isinstance(key, str) and same_origin(str(client.base_url), base)
-        else None
-    )
+    if not same_origin(str(client.base_url), base):
+        return None
+    # A client whose key is a function has none yet; each call brings what the function returned.
+    return Gateway.of_client(client.api_key or "brought-by-each-call", base)
 
 
 def _clone(client: Any, shim: Shim) -> Any:
@@ -121,7 +119,9 @@ def _clone(client: Any, shim: Shim) -> Any:
     clone = copy.copy(client)
     clone._client = http_proxy(client._client, shim)  # noqa: SLF001 -- what the SDK sends with; no public name
     for name in [*_shadowing(client)]:
-        del vars(clone)[name]
+        # What a subclass computed once and kept is its own; children of the SDK are made anew when asked for.
+        if not _is_own_cache(client, name):
+            del vars(clone)[name]
     for name, value in [*held_by(clone).items()]:
         if is_sdk(value):  # openai 1 makes its resources in the constructor
             setattr(clone, name, _rebuilt(name, value, clone))
@@ -153,5 +153,10 @@ def _instrumented(thing: Any, path: str = "") -> Iterator[str]:
     for name, value in held_by(thing).items():
         if is_sdk(value):
             yield from _instrumented(value, f"{path}{name}.")
-        elif name in shadowing:
+        elif name in shadowing and not _is_own_cache(thing, name):
             yield path + name
+
+
+def _is_own_cache(thing: object, name: str) -> bool:
+    static = inspect.getattr_static(type(thing), name)
+    return isinstance(static, cached_property) and not static.func.__module__.startswith("openai.")

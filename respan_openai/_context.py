@@ -111,9 +111,9 @@ class params:  # noqa: N801 -- used like a function, as contextlib.suppress is
 
     def _covering(self, function: Callable[..., Any]) -> Callable[..., Any]:
         if inspect.isgeneratorfunction(function):
-            return lambda *args, **kwargs: self._generator(function(*args, **kwargs))
+            return self._generator_function(function)
         if inspect.isasyncgenfunction(function):
-            return lambda *args, **kwargs: self._async_generator(function(*args, **kwargs))
+            return self._async_generator_function(function)
         if inspect.iscoroutinefunction(function):
             return self._coroutine_function(function)
 
@@ -127,6 +127,12 @@ class params:  # noqa: N801 -- used like a function, as contextlib.suppress is
         async def covered(*args: Any, **kwargs: Any) -> Any:
             with self:
                 return await function(*args, **kwargs)
+
+        return covered
+
+    def _generator_function(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def covered(*args: Any, **kwargs: Any) -> Any:
+            return (yield from self._generator(function(*args, **kwargs)))
 
         return covered
 
@@ -148,23 +154,27 @@ class params:  # noqa: N801 -- used like a function, as contextlib.suppress is
             except BaseException as exc:
                 value, resume = exc, inner.throw
 
-    async def _async_generator(self, inner: AsyncGenerator[Any, Any]) -> AsyncGenerator[Any, Any]:
-        resume: Callable[[Any], Any] = inner.asend
-        value: Any = None
-        while True:
-            try:
-                with self:
-                    item = await resume(value)
-            except StopAsyncIteration:
-                return
-            try:
-                value, resume = (yield item), inner.asend
-            except GeneratorExit:
-                with self:
-                    await inner.aclose()
-                raise
-            except BaseException as exc:
-                value, resume = exc, inner.athrow
+    def _async_generator_function(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        async def covered(*args: Any, **kwargs: Any) -> Any:
+            inner: AsyncGenerator[Any, Any] = function(*args, **kwargs)
+            resume: Callable[[Any], Any] = inner.asend
+            value: Any = None
+            while True:
+                try:
+                    with self:
+                        item = await resume(value)
+                except StopAsyncIteration:
+                    return
+                try:
+                    value, resume = (yield item), inner.asend
+                except GeneratorExit:
+                    with self:
+                        await inner.aclose()
+                    raise
+                except BaseException as exc:
+                    value, resume = exc, inner.athrow
+
+        return covered
 
 
 # --- records ---------------------------------------------------------------

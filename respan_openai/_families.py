@@ -8,6 +8,7 @@ Neither is imported here: the module that made the request is already loaded.
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 
 _LAST_EVENT = b"data: [DONE]"
+_TAIL = 32
 
 
 _families: dict[type, Any] = {}
@@ -101,6 +103,24 @@ def _headers(family: Any, raw: Raw) -> Any:
     return family.Headers(made[1])
 
 
+def without_cookies(response: Any, jar: Any = None) -> Any:
+    """*response* without ``Set-Cookie``, and *jar* without what it said: a jar knows hosts, but no ports and no keys.
+
+    Args:
+        response: Just received.
+        jar: ``Cookies`` of the client that received it; ``None`` if the client has not seen it yet.
+    """
+    if "set-cookie" in response.headers:
+        if jar is not None:
+            said = family_of(response).Cookies()
+            said.extract_cookies(response)
+            for cookie in said.jar:
+                with suppress(KeyError):  # a hook may have been quicker
+                    jar.delete(cookie.name, cookie.domain, cookie.path)
+        del response.headers["set-cookie"]
+    return response
+
+
 def body_in_memory(request: Any) -> bytes | None:
     """The request's body if it can be read any number of times; ``None`` for multipart and generators."""
     family = family_of(request)
@@ -130,7 +150,7 @@ def _watched_class(family: Any) -> type:
             try:
                 for chunk in self._stream:
                     self._received += len(chunk)
-                    self._last = chunk
+                    self._last = chunk if len(chunk) > _TAIL else (self._last + chunk)[-_TAIL:]
                     yield chunk
             except GeneratorExit:
                 self._end(self._given_up())
@@ -144,7 +164,7 @@ def _watched_class(family: Any) -> type:
             try:
                 async for chunk in self._stream:
                     self._received += len(chunk)
-                    self._last = chunk
+                    self._last = chunk if len(chunk) > _TAIL else (self._last + chunk)[-_TAIL:]
                     yield chunk
             except GeneratorExit:
                 self._end(self._given_up())
@@ -156,15 +176,19 @@ def _watched_class(family: Any) -> type:
 
         def _given_up(self) -> BaseException | None:
             # The SDK stops reading at the event that says so, and closes (openai/_streaming.py).
-            return None if _LAST_EVENT in self._last[-32:] else GeneratorExit()
+            return None if _LAST_EVENT in self._last[-_TAIL:] else GeneratorExit()
 
         def close(self) -> None:
-            self._stream.close()
-            self._end(self._given_up())
+            try:
+                self._stream.close()
+            finally:
+                self._end(self._given_up())
 
         async def aclose(self) -> None:
-            await self._stream.aclose()
-            self._end(self._given_up())
+            try:
+                await self._stream.aclose()
+            finally:
+                self._end(self._given_up())
 
     return WatchedStream
 

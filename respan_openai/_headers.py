@@ -52,6 +52,7 @@ _CARRIERS = frozenset({HEADER.lower().encode(), _LEGACY})
 
 
 _MOST_PLANS = 64
+_MOST_NAMES = 1024
 
 
 class Fate(Enum):
@@ -93,7 +94,9 @@ class HeaderRule(dict[bytes, Fate]):
         self._plans: dict[tuple[bytes, ...], tuple[list[int], list[int], list[int]]] = {}
 
     def __missing__(self, name: bytes) -> Fate:
-        fate = self[name] = self._judge(name.lower())
+        fate = self._judge(name.lower())
+        if len(self) < _MOST_NAMES:
+            self[name] = fate
         return fate
 
     def _judge(self, name: bytes) -> Fate:

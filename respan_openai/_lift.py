@@ -30,15 +30,16 @@ _LIFTED = NAMES | frozenset(CONTAINERS)
 _ONLY_OURS = _LIFTED - {"echo", "metadata", "models", "prompt", "variables", "weight"}
 _CARRIERS = frozenset({HEADER.lower(), LEGACY_HEADER.lower()})
 
-#: Where the SDK keeps the methods whose calls the gateway serves. Elsewhere a parameter would reach the provider.
-_SERVED_MODULES = (
-    "openai.resources.chat.",
-    "openai.resources.responses.",
-    "openai.resources.embeddings",
-    "openai.resources.audio.transcriptions",
-    "openai.resources.audio.speech",
-    "openai.resources.beta.chat.",
-)
+#: Where the SDK keeps the methods whose calls the gateway may serve. Elsewhere a parameter would reach the provider.
+_PATHS = {
+    "openai.resources.chat.completions": "/chat/completions",
+    "openai.resources.beta.chat.completions": "/chat/completions",
+    "openai.resources.responses.responses": "/responses",
+    "openai.resources.embeddings": "/embeddings",
+    "openai.resources.audio.transcriptions": "/audio/transcriptions",
+    "openai.resources.audio.speech": "/audio/speech",
+}
+_SENDING = frozenset({"create", "parse", "stream"})
 
 #: With one of these the gateway finds the model, or the messages, by itself (reference 003).
 _CHOOSE_MODEL = frozenset(
@@ -77,8 +78,16 @@ def _signature(function: Callable[..., Any]) -> frozenset[str] | None:
     return names if "extra_body" in names else None
 
 
-def lifted(method: Callable[..., Any], known: frozenset[str], kwargs: dict[str, Any]) -> dict[str, Any]:
+def lifted(
+    method: Callable[..., Any], known: frozenset[str], paths: frozenset[str], kwargs: dict[str, Any]
+) -> dict[str, Any]:
     """*kwargs* with the gateway's parameters in ``extra_body``.
+
+    Args:
+        method: Of the SDK.
+        known: The keywords that it takes.
+        paths: What the gateway serves.
+        kwargs: As the user wrote them.
 
     Raises:
         ParamsError: if one of them is not accepted, is given twice, or the call does not go to the gateway.
@@ -98,11 +107,20 @@ def lifted(method: Callable[..., Any], known: frozenset[str], kwargs: dict[str, 
     ours = {name: kwargs[name] for name in kwargs if name in foreign and name in _LIFTED}
     for name in foreign - ours.keys():
         check_keyword(name)
-    if not getattr(method, "__module__", "").startswith(_SERVED_MODULES):
+    if not _is_served(method, paths):
         _refuse_elsewhere(method, [*ours, *(name for name in extra or () if name in _ONLY_OURS)])
     rest = {name: value for name, value in kwargs.items() if name not in ours}
     rest["extra_body"] = body = _body(ours, dict(extra or {}))
     return _without_model(rest, known, body)
+
+
+def _is_served(method: Callable[..., Any], paths: frozenset[str]) -> bool:
+    module = getattr(method, "__module__", None) or ""
+    if not module.startswith("openai."):
+        return True  # a user's own; where its calls go shows only when they are sent
+    return getattr(method, "__name__", "") in _SENDING and any(
+        module.startswith(prefix) for prefix, path in _PATHS.items() if path in paths
+    )
 
 
 def _body(ours: Mapping[str, Any], extra: dict[str, Any]) -> dict[str, Any]:

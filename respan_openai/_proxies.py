@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import inspect
+from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,14 +18,14 @@ from openai import APIStatusError
 
 from ._context import attach, newest
 from ._drive import adrive, drive
-from ._families import family_of, is_async_client
+from ._families import family_of, is_async_client, without_cookies
 from ._lift import accepted, lifted
 from ._transport import ERROR, performer
+from .exceptions import NotServedError
 
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
-    from types import TracebackType
     from typing import Self
 
     from ._core.trace import Trace
@@ -67,12 +68,13 @@ class SyncHttpProxy(_HttpProxy):
         shim = self._self_shim
         path = shim.takes(request)
         if path is None:
-            return self.__wrapped__.send(request, **options)
+            return self.__wrapped__.send(shim.let_pass(request), **options)
         stream = options.get("stream", False)
         carrier = self._self_carrier
 
         def send(outgoing: Any) -> Any:
-            return carrier.send(outgoing, stream=stream, auth=None, follow_redirects=False)
+            response = carrier.send(outgoing, stream=stream, auth=None, follow_redirects=False)
+            return without_cookies(response, carrier.cookies)
 
         steps = shim.exchange(request, path, follow_redirects=self._self_follows(options))
         return drive(steps, performer(request, send, "close"))
@@ -91,12 +93,13 @@ class AsyncHttpProxy(_HttpProxy):
         shim = self._self_shim
         path = shim.takes(request)
         if path is None:
-            return await self.__wrapped__.send(request, **options)
+            return await self.__wrapped__.send(shim.let_pass(request), **options)
         stream = options.get("stream", False)
         carrier = self._self_carrier
 
-        def send(outgoing: Any) -> Any:
-            return carrier.send(outgoing, stream=stream, auth=None, follow_redirects=False)
+        async def send(outgoing: Any) -> Any:
+            response = await carrier.send(outgoing, stream=stream, auth=None, follow_redirects=False)
+            return without_cookies(response, carrier.cookies)
 
         steps = shim.exchange(request, path, follow_redirects=self._self_follows(options))
         return await adrive(steps, performer(request, send, "aclose"))
@@ -145,22 +148,33 @@ class _Resource(_Proxy):
     asks ``__getattr__`` only after a lookup has failed, which costs more than all the rest.
     """
 
-    def __init__(self, wrapped: Any) -> None:
+    def __init__(self, wrapped: Any, shim: Shim) -> None:
         super().__init__(wrapped)
+        self._self_shim = shim
         self._self_made: dict[str, Any] = {}
 
     def _self_make(self, name: str) -> Any:
         value = getattr(self.__wrapped__, name)
+        if name == "connect":
+            self._self_check_websocket(value)
         if is_sdk(value):
-            made = self._self_made[name] = _proxied(_Resource, value)(value)
-            return made
+            return _proxied(_Resource, value)(value, self._self_shim)
         known = accepted(value) if inspect.isroutine(value) else None
-        if known is None:
-            return value
-        method = _Method(value, known)
-        if name not in held_by(self.__wrapped__):
-            self._self_made[name] = method
-        return method
+        return value if known is None else _Method(value, known, self._self_shim.gateway.paths)
+
+    def _self_check_websocket(self, connect: Any) -> None:
+        # Websockets do not use the HTTP client, so this is the last place before the key is on its way.
+        client: Any = getattr(getattr(connect, "__self__", None), "_client", None)
+        gateway = self._self_shim.gateway
+        key = getattr(client, "api_key", None)
+        if isinstance(key, str) and gateway.holds(key) and not gateway.owns(str(client.base_url)):
+            raise NotServedError(
+                "Websockets go straight to the provider, and this client has no key but the gateway's, which must "
+                "not reach it. Use a client with a provider's key for them."
+            )
+
+    def __copy__(self) -> Self:
+        return type(self)(copy(self.__wrapped__), self._self_shim)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__wrapped__, name) if name.startswith("_") else self._self_make(name)
@@ -193,11 +207,12 @@ def _proxied(base: type[Any], thing: object) -> type[Any]:
     if made is None:
         names = [name for name in dir(cls) if not name.startswith("_") and not hasattr(base, name)]
         statics = {name: inspect.getattr_static(cls, name) for name in names}
-        properties = {
+        properties: dict[str, Any] = {
             name: _made_property(name, cls, static)
             for name, static in statics.items()
             if isinstance(static, cached_property) or (inspect.isfunction(static) and accepted(static))
         }
+        properties |= {name: made if hasattr(cls, name) else _absent for name, made in _PROTOCOLS.items()}
         made = _classes[base, cls] = cast("type[Any]", type(base.__name__, (base,), properties))
     return made
 
@@ -205,47 +220,59 @@ def _proxied(base: type[Any], thing: object) -> type[Any]:
 def _made_property(name: str, cls: type, static: object) -> property:
     def made(self: Any) -> Any:
         known = self._self_made.get(name)
-        # Another function on the class than when this was written: somebody instruments all clients at once.
-        if known is None or getattr(cls, name) is not static:
+        # Another function on the class or the instance than when this was written: somebody traces or mocks it.
+        if getattr(cls, name) is not static or (callable(static) and name in held_by(self.__wrapped__)):
             return self._self_make(name)
+        if known is None:
+            known = self._self_made[name] = self._self_make(name)
         return known
 
     return property(made)
 
 
 class WrappedClient(_Resource):
-    """What ``wrap()`` returns."""
+    """What ``wrap()`` returns. ``_proxied`` adds the context manager's methods that the client has."""
 
-    def __init__(self, wrapped: Any, shim: Shim) -> None:
-        super().__init__(wrapped)
-        self._self_shim = shim
-
-    def copy(self, **options: Any) -> Any:
-        """As the client's own, and wrapped with the same settings."""
-        copied = self.__wrapped__.copy(**options)
+    def _self_rewrap(self, copied: Any) -> Any:
         if not issubclass(type(copied._client), _HttpProxy):  # noqa: SLF001 -- see wrap()
             copied._client = http_proxy(copied._client, self._self_shim)  # noqa: SLF001 -- see wrap()
         return wrapped_client(copied, self._self_shim)
 
-    with_options = copy
+    def copy(self, **options: Any) -> Any:
+        """As the client's own, and wrapped with the same settings."""
+        return self._self_rewrap(self.__wrapped__.copy(**options))
 
-    def __enter__(self) -> Self:
-        self.__wrapped__.__enter__()
-        return self
+    def with_options(self, **options: Any) -> Any:
+        """Same as :meth:`copy`, by the client's own ``with_options``."""
+        return self._self_rewrap(self.__wrapped__.with_options(**options))
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.__wrapped__.__exit__(kind, error, traceback)
 
-    async def __aenter__(self) -> Self:
-        await self.__wrapped__.__aenter__()
-        return self
+def _enter(self: Any) -> Any:
+    self.__wrapped__.__enter__()
+    return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.__wrapped__.__aexit__(kind, error, traceback)
+
+def _exit(self: Any, *exc_info: object) -> Any:
+    return self.__wrapped__.__exit__(*exc_info)
+
+
+async def _aenter(self: Any) -> Any:
+    await self.__wrapped__.__aenter__()
+    return self
+
+
+async def _aexit(self: Any, *exc_info: object) -> Any:
+    return await self.__wrapped__.__aexit__(*exc_info)
+
+
+@property
+def _absent(_self: Any) -> Any:
+    """In the place of a method that wrapt gives every proxy and the SDK's class does not have."""
+    raise AttributeError
+
+
+# By the colour of the client: code tells sync from async by asking which of these there are.
+_PROTOCOLS = {"__enter__": _enter, "__exit__": _exit, "__aenter__": _aenter, "__aexit__": _aexit}
 
 
 def wrapped_client(client: Any, shim: Shim) -> WrappedClient:
@@ -257,12 +284,16 @@ def wrapped_client(client: Any, shim: Shim) -> WrappedClient:
 class _Method(_CallableProxy):
     """A method that takes Respan's parameters as keywords, and whose results know their record."""
 
-    def __init__(self, wrapped: Any, known: frozenset[str]) -> None:
+    def __init__(self, wrapped: Any, known: frozenset[str], paths: frozenset[str]) -> None:
         super().__init__(wrapped)
         self._self_known = known
+        self._self_paths = paths
+
+    def __copy__(self) -> Self:
+        return type(self)(self.__wrapped__, self._self_known, self._self_paths)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        kwargs = lifted(self.__wrapped__, self._self_known, kwargs)
+        kwargs = lifted(self.__wrapped__, self._self_known, self._self_paths, kwargs)
         before = newest()
         try:
             result = self.__wrapped__(*args, **kwargs)

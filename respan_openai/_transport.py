@@ -14,13 +14,13 @@ import openai
 
 from ._carriers import Ambient
 from ._context import TRACE, ambient, attach, set_newest
-from ._core.call import Call, served_path
+from ._core.call import Call, Outgoing, served_path
 from ._core.flow import flow
 from ._core.steps import NOW, Refusal, Send
 from ._core.trace import Trace
 from ._drive import adrive, drive
-from ._families import body_in_memory, family_of, rebuilt, watch
-from ._params import check
+from ._families import body_in_memory, family_of, rebuilt, watch, without_cookies
+from ._params import HEADER, LEGACY_HEADER, check
 from .exceptions import ConfigError, NotServedError, RedirectRefused, RespanError
 from .targets import Gateway
 
@@ -40,6 +40,11 @@ if TYPE_CHECKING:
 __all__ = ["AsyncRespanTransport", "RespanTransport"]
 
 _log = logging.getLogger("respan_openai")
+
+#: Headers in which a key may stand.
+_CREDENTIALS = ("authorization", "api-key", "x-api-key")
+
+_CARRIERS = (HEADER.lower(), LEGACY_HEADER.lower())
 
 #: Marks a request that has been through a shim, so that a second one on its way leaves it alone.
 DONE = "respan_openai.done"
@@ -77,9 +82,16 @@ class Shim:
 
     def _is_astray(self, request: Any) -> bool:
         # The gateway's key, on its way to somebody else.
-        headers = request.headers
-        key = headers.get("api-key") or headers.get("authorization", "").removeprefix("Bearer ")
-        return bool(key) and self.gateway.holds(key) and not self.gateway.owns(str(request.url))
+        values = [value for name in _CREDENTIALS for value in request.headers.get_list(name)]
+        return any(map(self.gateway.holds, values)) and not self.gateway.owns(str(request.url))
+
+    def let_pass(self, request: Any) -> Any:
+        """*request* for the provider: as it is, but for parameters of ours in its headers."""
+        found = [name for name in _CARRIERS if name in request.headers]
+        if not found or DONE in request.extensions or self.gateway.owns(str(request.url)):
+            return request
+        rest = [item for item in request.headers.raw if item[0].decode("latin-1").lower() not in found]
+        return rebuilt(request, Outgoing(str(request.url), rest), DONE)
 
     def params(self) -> Ambient | None:
         """Context over ``defaults``; merged once for each pair of them."""
@@ -131,6 +143,7 @@ class Shim:
     def _deliver(self, response: Any, request: Any, trace: Trace) -> None:
         # The SDK's own request again, without the gateway's key: users see it as exc.request.
         response.request = request
+        response.next_request = None
         response.extensions[TRACE] = trace
         trace.describe(response.headers)
         if response.is_closed:
@@ -154,8 +167,11 @@ class Shim:
 def _blamed(error: BaseException, request: Any, trace: Trace) -> Any:
     """Point *error* at the SDK's own request; a response to stand for it, where the SDK would repeat the call."""
     attach(error, trace)
-    if isinstance(error, family_of(request).RequestError):
+    family = family_of(request)
+    if isinstance(error, family.RequestError | family.HTTPStatusError):
         cast("Any", error).request = request
+    if isinstance(error, family.HTTPStatusError):  # from a response hook that calls raise_for_status()
+        cast("Any", error).response.request = request
     if not isinstance(error, RespanError):
         return None
     error.record = trace.record(monotonic())
@@ -291,9 +307,9 @@ class RespanTransport(_TransportBase, _SyncBase):
         self._check_family(request)
         path = self._shim.takes(request)
         if path is None:
-            return self._inner.handle_request(request)
+            return self._inner.handle_request(self._shim.let_pass(request))
         steps = self._shim.exchange(request, path, follow_redirects=True)
-        return drive(steps, performer(request, self._send, "close"))
+        return drive(steps, performer(request, lambda each: without_cookies(self._send(each)), "close"))
 
     def close(self) -> None:
         """Close *inner*."""
@@ -330,9 +346,13 @@ class AsyncRespanTransport(_TransportBase, _AsyncBase):
         self._check_family(request)
         path = self._shim.takes(request)
         if path is None:
-            return await self._inner.handle_async_request(request)
+            return await self._inner.handle_async_request(self._shim.let_pass(request))
+
+        async def send(outgoing: Any) -> Any:
+            return without_cookies(await self._send(outgoing))
+
         steps = self._shim.exchange(request, path, follow_redirects=True)
-        return await adrive(steps, performer(request, self._send, "aclose"))
+        return await adrive(steps, performer(request, send, "aclose"))
 
     async def aclose(self) -> None:
         """Close *inner*."""

@@ -8,7 +8,7 @@ taken from an allow-list, never copied and thinned out.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from ._azure import deployment_of
@@ -39,6 +39,17 @@ HOSTED = "https://api.respan.ai/api"
 
 _KEY_VARIABLES = ("RESPAN_API_KEY", "KEYWORDSAI_API_KEY")
 _URL_VARIABLES = ("RESPAN_BASE_URL", "KEYWORDSAI_BASE_URL")
+
+
+class _Known(NamedTuple):
+    """Headers that were prepared, and what for."""
+
+    kept: Raw
+    bearer: bytes
+    headers: Prepared
+
+    def __repr__(self) -> str:
+        return repr(self.headers)
 
 
 class Gateway:
@@ -89,7 +100,15 @@ class Gateway:
         self._host = (b"Host", urlsplit(self._base).netloc.encode())
         self._route = None if route_provider is None else header_value(route_provider, what="route_provider")
         self._beta = _beta_header(beta)
-        self._prepared_for: dict[bool, tuple[Raw, Prepared]] = {}
+        self._prepared_for: dict[bool, _Known] = {}
+        self._keeps_client_keys = False
+
+    @classmethod
+    def of_client(cls, key: str, base_url: str) -> Gateway:
+        """The gateway that a client already speaks to: each call keeps the key that the client put on it."""
+        gateway = cls(key, base_url)
+        gateway._keeps_client_keys = True
+        return gateway
 
     @property
     def base_url(self) -> str:
@@ -104,8 +123,8 @@ class Gateway:
         return same_origin(url, self._base)
 
     def holds(self, key: str) -> bool:
-        """Whether *key* is the gateway's own key."""
-        return self._key.same_as(key)
+        """Whether *key* is the gateway's own key, by itself or behind an authentication scheme."""
+        return self._key.same_as(key.rpartition(" ")[2])
 
     def build(self, call: Call) -> Outgoing:
         """The request for *call*.
@@ -118,27 +137,34 @@ class Gateway:
         body = _renamed(call.body, deployment)
         kept, framing, carriers = self._rule.split(call.headers)
         placed = place(self._ambient(call, deployment), body, carriers)
+        bearer = self._bearer(call)
         extra = () if placed.header is None else ((HEADER, placed.header),)
         changed = body if placed.body is None else placed.body
         return Outgoing(
             self._base + call.path + _query(call, deployment),
-            self._prepared(kept, azure=deployment is not None),
+            self._prepared(kept, bearer, azure=deployment is not None),
             None if changed is call.body else changed,
             string_field(changed, "model"),
             framing + extra if changed is call.body else extra,
         )
 
-    def _prepared(self, kept: Raw, *, azure: bool) -> Raw:
+    def _bearer(self, call: Call) -> bytes:
+        # A client that was built for this very origin has the right key already, and may change it as it goes.
+        own = call.header(b"authorization") if self._keeps_client_keys and self.owns(str(call.url)) else None
+        return own.encode("latin-1") if own else b"Bearer " + self._key.reveal().encode()
+
+    def _prepared(self, kept: Raw, bearer: bytes, *, azure: bool) -> Raw:
         # A client sends the same headers over and over; comparing them is quicker than building them.
         known = self._prepared_for.get(azure)
-        if known is not None and known[0] == kept:
-            return known[1]
-        prepared = Prepared([self._host, *kept, *self._own(kept, azure=azure)])
-        self._prepared_for[azure] = kept, prepared
+        if known is not None and known.kept == kept and known.bearer == bearer:
+            return known.headers
+        own = [(b"Authorization", bearer), *self._own(kept, azure=azure)]
+        prepared = Prepared([self._host, *kept, *own])
+        self._prepared_for[azure] = _Known(kept, bearer, prepared)
         return prepared
 
     def _own(self, kept: Raw, *, azure: bool) -> Raw:
-        own = [(b"Authorization", b"Bearer " + self._key.reveal().encode())]
+        own: Raw = []
         route = self._route or (b"azure" if azure else None)
         if route and not _has(kept, b"x-respan-route-provider"):
             own.append((b"X-Respan-Route-Provider", route))
@@ -269,9 +295,9 @@ def _has(headers: Raw, name: bytes) -> bool:
 
 
 def _credential(call: Call, deployment: Deployment | None) -> Mapping[str, Any] | None:
-    bearer = (call.header(b"authorization") or "").removeprefix("Bearer ")
     if deployment is None:
-        return {"api_key": bearer} if bearer else None
+        scheme, _, bearer = (call.header(b"authorization") or "").partition(" ")
+        return {"api_key": bearer} if bearer and scheme.lower() == "bearer" else None
     key = call.header(b"api-key")
     if not key:
         raise ConfigError(

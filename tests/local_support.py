@@ -105,7 +105,7 @@ def hang_up(_wfile: Any, _raw: bytes) -> None:
 
 class _Handler(socketserver.StreamRequestHandler):
     def handle(self) -> None:
-        while head := b"".join(iter(self.rfile.readline, b"\r\n")):
+        while head := self._head():
             length = next(
                 (
                     int(line[15:])
@@ -117,6 +117,12 @@ class _Handler(socketserver.StreamRequestHandler):
             raw = head + b"\r\n" + self.rfile.read(length)
             self.server.upstream.received.append(raw)  # type: ignore[attr-defined]
             self.server.upstream.respond(self.wfile, raw)  # type: ignore[attr-defined]
+
+    def _head(self) -> bytes:
+        lines = []
+        while (line := self.rfile.readline()) not in {b"", b"\r\n"}:
+            lines.append(line)
+        return b"".join(lines)
 
 
 class _Server(socketserver.ThreadingTCPServer):

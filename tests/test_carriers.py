@@ -106,7 +106,15 @@ def encoded_compact(layer: dict) -> str:
 
 
 @pytest.mark.parametrize(
-    "body", [b'{"model":"m"}', b'{"model": "m", "x": {}}', b'{"respan_params":{"disable_log":true}}']
+    "body",
+    [
+        b'{"model":"m"}',
+        b'{"model": "m", "x": {}}',
+        b'{"respan_params":{"disable_log":true}}',
+        b"{}",
+        b"{ }",
+        b'{"a":1} \n',
+    ],
 )
 def test_large_parameters_go_into_the_body(body) -> None:
     """Beyond 4 KiB of base64 they stand in respan_params, beside what already does."""
@@ -131,7 +139,7 @@ def test_the_header_is_never_larger_than_4_kib(size) -> None:
     assert len(placed.header or "") <= HEADER_LIMIT
 
 
-@pytest.mark.parametrize("body", [None, b"", b"[1]", b"not json", b"{}", b'{"customer_identifier"'])
+@pytest.mark.parametrize("body", [None, b"", b"[1]", b"not json", b'{"customer_identifier"'])
 def test_bodies_without_room(body) -> None:
     """Without a JSON object to put them in, parameters stand in the header, or fail with a reason."""
     assert place(Ambient({"customer_identifier": "u"}), body, []).header == encoded_compact(

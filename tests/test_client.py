@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import inspect
 import json
 import pickle
@@ -10,7 +12,17 @@ import openai
 import pytest
 from doubles import Told, chat, reply
 
-from respan_openai import ConfigError, Gateway, NotServedError, ParamsError, RespanWarning, body, record_of, wrap
+from respan_openai import (
+    ConfigError,
+    Gateway,
+    NotServedError,
+    OpenRouter,
+    ParamsError,
+    RespanWarning,
+    body,
+    record_of,
+    wrap,
+)
 
 
 HELLO = [{"role": "user", "content": "Hi"}]
@@ -668,3 +680,229 @@ async def test_on_call_is_told_once_and_cannot_break_a_call(caller, gateway, cap
     assert result.choices[0].message.content == "Hello!"
     assert (record.status, record.done, record.complete) == (200, True, True)
     assert "from the hook" in caplog.text
+
+
+# --- keys that change, and calls that go elsewhere --------------------------
+
+
+async def test_a_client_at_the_gateway_may_change_its_key(caller, served, monkeypatch) -> None:
+    """Copies, attributes, functions and headers: the key of each call is the one that the client put on it."""
+    monkeypatch.setenv("RESPAN_BASE_URL", served.origin)
+    client = wrap(caller.client(base_url=served.origin + "/api", api_key="rk-1"))
+
+    await caller.chat(client)
+    await caller.chat(client.with_options(api_key="rk-2"))
+    client.api_key = "rk-3"
+    await caller.chat(client)
+    await caller.chat(client, extra_headers={"Authorization": "Bearer rk-4"})
+
+    assert [seen.headers["authorization"] for seen in served.seen] == [f"Bearer rk-{n}" for n in (1, 2, 3, 4)]
+
+
+@pytest.mark.skipif(openai.VERSION < "2", reason="openai 1.68 takes no function as api_key")
+async def test_a_client_at_the_gateway_whose_key_is_a_function(caller, served, monkeypatch) -> None:
+    """It is asked by the SDK for each call, as without us."""
+    monkeypatch.setenv("RESPAN_BASE_URL", served.origin)
+    monkeypatch.delenv("RESPAN_API_KEY")
+
+    async def later() -> str:
+        return "rk-called"
+
+    key = later if caller.is_async else lambda: "rk-called"
+    client = wrap(caller.client(base_url=served.origin + "/api", api_key=key))
+
+    await caller.chat(client)
+
+    assert served.seen[0].headers["authorization"] == "Bearer rk-called"
+
+
+async def test_parameters_do_not_follow_other_methods_of_a_served_resource(caller, provider, gateway) -> None:
+    """responses.cancel() goes to the provider: a parameter there is an error, in a body and as a keyword."""
+    client = wrap(caller.client(base_url=provider.origin + "/v1"), gateway=gateway)
+
+    for given in ({"customer_identifier": "u1"}, {"extra_body": body(customer_identifier="u1")}):
+        with pytest.raises(ParamsError, match="straight to the provider"):
+            await caller(client.responses.cancel, "resp_1", **given)
+
+    assert provider.seen == []
+
+
+async def test_parameters_do_not_follow_what_openrouter_does_not_serve(caller, provider) -> None:
+    """Embeddings pass through there, so their parameters are an error."""
+    client = wrap(caller.client(base_url=provider.origin + "/v1"), gateway=OpenRouter("or-key"))
+
+    with pytest.raises(ParamsError, match="straight to the provider"):
+        await caller(client.embeddings.create, model="m", input="Hi", customer_identifier="u1")
+
+    assert provider.seen == []
+
+
+@pytest.mark.parametrize(
+    ("options", "headers"),
+    [
+        ({"api_key": "rk-gateway-canary", "default_headers": {"api-key": "x"}}, {}),
+        ({}, {"Authorization": "bearer rk-gateway-canary"}),
+        ({}, {"X-Api-Key": "rk-gateway-canary"}),
+    ],
+    ids=["behind another key", "another spelling", "another header"],
+)
+async def test_the_gateway_s_key_in_any_header_stays_here(
+    caller, provider, gateway, options, headers
+) -> None:
+    """Whichever credential header it stands in, it does not go to the provider."""
+    client = wrap(caller.client(base_url=provider.origin + "/v1", **options), gateway=gateway)
+
+    with pytest.raises(NotServedError):
+        await caller(client.moderations.create, input="Hi", extra_headers=headers)
+
+    assert provider.seen == []
+
+
+async def test_parameters_in_default_headers_do_not_reach_the_provider(
+    caller, served, provider, gateway
+) -> None:
+    """The header is the gateway's: it goes there with served calls, and is left out of those that pass through."""
+    headers = {"X-Data-Respan-Params": "eyJkaXNhYmxlX2xvZyI6dHJ1ZX0=", "X-Mine": "1"}
+    client = wrap(caller.client(base_url=provider.origin + "/v1", default_headers=headers), gateway=gateway)
+
+    with pytest.raises(openai.NotFoundError):
+        await caller(client.moderations.create, input="Hi")
+    with pytest.warns(RespanWarning, match="x-mine"):
+        await caller.chat(client)
+
+    (passed,) = provider.seen
+    assert passed.headers["x-mine"] == "1"
+    assert passed.json == {"input": "Hi"}
+    assert not any(name.startswith("x-data") for name in passed.headers)
+    assert served.seen[0].params == {"disable_log": True}
+
+
+def test_websockets_of_a_client_with_only_the_gateway_s_key(gateway) -> None:
+    """They would take the key straight to the provider, so connecting raises; with a provider's key it does not."""
+    client = wrap(openai.OpenAI(api_key="rk-gateway-canary"), gateway=gateway)
+    resource = client.realtime if hasattr(client, "realtime") else client.beta.realtime
+    ordinary = wrap(openai.OpenAI(), gateway=gateway)
+
+    with pytest.raises(NotServedError, match="Websockets"):
+        _ = resource.connect
+    assert callable((ordinary.realtime if hasattr(ordinary, "realtime") else ordinary.beta.realtime).connect)
+
+
+# --- proxies that behave -----------------------------------------------------
+
+
+def test_mocks_on_the_class_come_and_go(library, served, gateway, monkeypatch) -> None:
+    """Instrumentation of all clients at once is seen while it is there, and not afterwards."""
+    client = wrap(openai.OpenAI(http_client=library.Client()), gateway=gateway)
+    completions = type(client.chat.completions.__wrapped__)
+
+    client.chat.completions.create(model="m", messages=HELLO)
+    with monkeypatch.context() as patched:
+        patched.setattr(completions, "create", lambda _self, **_kwargs: "fake")
+        assert client.chat.completions.create(model="m", messages=HELLO) == "fake"
+    client.chat.completions.create(model="m", messages=HELLO, customer_identifier="u1")
+
+    assert len(served.seen) == 2
+    client.close()
+
+
+async def test_a_replaced_method_can_be_put_back(caller, served, gateway) -> None:
+    """Deleting the replacement on the instance brings the SDK's method back."""
+    client = wrap(caller.client(), gateway=gateway)
+    client.chat.completions.create = lambda **_kwargs: "fake"
+
+    fake = client.chat.completions.create(model="m")
+    del client.chat.completions.create
+    await caller.chat(client, customer_identifier="u1")
+
+    assert fake == "fake"
+    assert served.seen[0].json["customer_identifier"] == "u1"
+
+
+async def test_its_protocols_are_the_client_s(caller, gateway) -> None:
+    """Code tells sync from async clients by their context managers; and copy.copy works as with a plain one."""
+    plain = caller.client()
+    client = wrap(plain, gateway=gateway)
+
+    for name in ("__enter__", "__aenter__"):
+        assert hasattr(client, name) == hasattr(plain, name)
+    assert isinstance(copy.copy(client), type(plain))
+    assert isinstance(copy.copy(client.chat), type(plain.chat))
+    assert copy.copy(client.chat.completions.create).__name__ == "create"
+
+
+async def test_a_copied_client_is_wrapped(caller, served, gateway) -> None:
+    """copy.copy() of a wrapped client lifts and reroutes as the original."""
+    await caller.chat(copy.copy(wrap(caller.client(), gateway=gateway)), customer_identifier="u1")
+
+    assert served.seen[0].json["customer_identifier"] == "u1"
+
+
+def test_what_a_subclass_computed_and_overrode_is_kept(gateway) -> None:
+    """Its own cached properties keep their values, and its own with_options is the one that is called."""
+
+    class Mine(openai.OpenAI):
+        called = False
+
+        @functools.cached_property
+        def token(self) -> object:
+            return object()
+
+        def with_options(self, **options):
+            type(self).called = True
+            return super().with_options(**options)
+
+    plain = Mine()
+    token = plain.token
+    client = wrap(plain, gateway=gateway)
+
+    assert client.token is token
+    assert isinstance(client.with_options(timeout=3), Mine)
+    assert Mine.called
+
+
+async def test_a_response_hook_that_raises(caller, served, gateway) -> None:
+    """raise_for_status() in a hook: the error is about the SDK's request, without the gateway's key."""
+    served.behave = lambda _seen: reply(500, {"error": {"message": "oops"}})
+
+    async def later(answer) -> None:
+        answer.raise_for_status()
+
+    hook = later if caller.is_async else lambda answer: answer.raise_for_status()
+    client = wrap(caller.client(http_client=caller.http(event_hooks={"response": [hook]})), gateway=gateway)
+
+    with pytest.raises((openai.APIConnectionError, caller.library.HTTPStatusError)) as caught:
+        await caller.chat(client)
+
+    error = caught.value.__cause__ or caught.value
+    assert (
+        str(error.request.url)
+        == str(error.response.request.url)
+        == "https://api.openai.com/v1/chat/completions"
+    )
+    assert "rk-gateway-canary" not in repr(error.request.headers.raw)
+
+
+async def test_a_redirect_that_is_not_followed_shows_no_key(caller, served, gateway) -> None:
+    """The HTTP library prepares the next request with the gateway's key; it is not handed on."""
+    served.behave = lambda _seen: reply(307, b"", {"location": "/moved"})
+    client = wrap(caller.client(http_client=caller.http(follow_redirects=False)), gateway=gateway)
+
+    with pytest.raises(openai.APIStatusError) as caught:
+        await caller.chat(client)
+
+    assert caught.value.response.next_request is None
+
+
+async def test_cookies_of_the_gateway_are_dropped(caller, served, provider, gateway) -> None:
+    """They reach neither the user's jar nor the provider; the jar keeps what was in it."""
+    served.behave = lambda _seen: reply(200, chat(), {"set-cookie": "gw=canary; Path=/"})
+    http = caller.http(cookies={"mine": "1"})
+    client = wrap(caller.client(base_url=provider.origin + "/v1", http_client=http), gateway=gateway)
+
+    raw = await caller(client.chat.completions.with_raw_response.create, model="m", messages=HELLO)
+    await caller(client.models.with_raw_response.list)
+
+    assert "set-cookie" not in raw.headers
+    assert dict(http.cookies) == {"mine": "1"}
+    assert provider.seen[0].headers["cookie"] == "mine=1"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -89,6 +90,7 @@ def test_a_decorated_function() -> None:
 
     assert work(2) == (U1, 2)
     assert (work.__name__, work.__doc__) == ("work", "Doc.")
+    assert inspect.isgeneratorfunction(params()(lambda: (yield)))
     assert params(customer_identifier="u1")(lambda: now())() == U1
     assert now() == {}
 

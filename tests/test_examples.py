@@ -62,7 +62,7 @@ PRINTED = {
         '"session_id": "chat_9"',
         '"provider": {\n    "sort": "price"\n  }',
         "< Hello again!\n",
-        "ParamsError: cache_enabled: OpenRouter has no counterpart",
+        "ParamsError: `cache_enabled`: OpenRouter has no counterpart",
     ],
     "parameters.py": [
         "defaults= of wrap()\n",

@@ -76,7 +76,7 @@ async def test_each_side_sees_only_its_own(caller, served, provider, seed) -> No
     assert served.seen
     assert provider.seen
     assert b"provider-canary" not in everything(served)
-    assert b"rk-gateway-canary" not in everything(provider)
+    assert b"gateway-canary" not in everything(provider)
 
 
 @pytest.mark.parametrize("header", ["Authorization", "api-key", "Cookie", "OpenAI-Organization", "X-Api-Key"])
@@ -94,10 +94,11 @@ def test_what_is_told_to_the_user_holds_no_key(library, served, caplog, capsys) 
     """Records, errors, logs, reprs and pickles of records: no key of anybody."""
     served.behave = lambda _: reply(400, {"error": {"message": "bad"}})
     stream = io.StringIO()
+    gateway = Gateway("rk-gateway-canary", served.origin, forward_credentials=True)
     caplog.set_level(logging.DEBUG)
     client = wrap(
         openai.OpenAI(http_client=library.Client(), max_retries=0),
-        gateway=Gateway("rk-gateway-canary", served.origin, forward_credentials=True),
+        gateway=gateway,
         on_call=lambda record: print(record, file=stream),
     )
 
@@ -109,7 +110,8 @@ def test_what_is_told_to_the_user_holds_no_key(library, served, caplog, capsys) 
         repr(last_call()),
         repr(record_of(caught.value)),
         pickle.dumps(last_call()).decode("latin-1"),
-        "".join(traceback.format_exception(caught.value)),
+        "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=False).format()),
+        repr(vars(gateway)),
         repr(caught.value.request.headers.raw).replace("sk-provider-canary", ""),
         repr(Gateway("rk-gateway-canary")),
         repr(OpenRouter("or-gateway-canary")),
@@ -133,4 +135,25 @@ def test_the_http_library_s_log_shows_no_key(library, served, caplog) -> None:
 
     assert "/api/chat/completions" in caplog.text
     assert "canary" not in caplog.text
+    client.close()
+
+
+def test_frames_of_a_traceback_hold_no_gateway_key(library, served) -> None:
+    """Error reporters collect the locals of each frame; ours show no key."""
+    served.close()
+    client = wrap(
+        openai.OpenAI(http_client=library.Client(), max_retries=0), gateway=Gateway("rk-gw", served.origin)
+    )
+
+    with pytest.raises(openai.APIConnectionError) as caught:
+        client.chat.completions.create(model="m", messages=[])
+
+    shown = [
+        (frame.filename, name)
+        for error in (caught.value, caught.value.__cause__)
+        for frame in traceback.TracebackException.from_exception(error, capture_locals=True).stack
+        for name, value in (frame.locals or {}).items()
+        if "rk-gw" in value and "respan_openai" in frame.filename
+    ]
+    assert shown == []
     client.close()

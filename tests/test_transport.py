@@ -368,6 +368,38 @@ async def test_a_stream_that_breaks(caller, served, gateway, told) -> None:
     assert (record.done, record.complete, record.error) == (True, False, "RemoteProtocolError")
 
 
+async def test_the_last_event_in_two_pieces(caller, served, gateway, told) -> None:
+    """A stream is complete however its last event was cut on the way."""
+    *events, last = chat_events("Hel", "lo!")
+    served.behave = lambda _seen: [stream_head(), *chunked(*events, last[:9], last[9:])]
+    client = wrap(caller.client(), gateway=gateway, on_call=told)
+
+    await caller.items(await caller.chat(client, stream=True))
+
+    assert told.records[0].complete
+
+
+async def test_a_stream_that_cannot_be_closed(caller, gateway) -> None:
+    """The hook is told all the same."""
+    from respan_openai._families import watch
+
+    class Stuck(caller.library.SyncByteStream, caller.library.AsyncByteStream):
+        def close(self) -> None:
+            raise OSError
+
+        async def aclose(self) -> None:
+            raise OSError
+
+    ends: list[tuple] = []
+    response = caller.library.Response(200, stream=Stuck())
+    watch(response, lambda *end: ends.append(end))
+
+    with pytest.raises(OSError):  # noqa: PT011 -- any will do
+        await caller(response.aclose if caller.is_async else response.close)
+
+    assert len(ends) == 1
+
+
 def _cut_stream():
     yield stream_head()
     yield next(chunked(next(chat_events("Hel"))))

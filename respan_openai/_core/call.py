@@ -33,6 +33,9 @@ class Prepared(list[tuple[bytes, bytes]]):
 
     made: Any
 
+    def __repr__(self) -> str:
+        return f"<{len(self)} headers>"
+
 
 class Outgoing(NamedTuple):
     """A request as one place wants it.
@@ -50,6 +53,10 @@ class Outgoing(NamedTuple):
     body: bytes | None = None
     model: str | None = None
     extra: tuple[tuple[str, str], ...] = ()
+
+    def __repr__(self) -> str:
+        # Frames of a traceback are collected with their locals; headers and body hold keys and prompts.
+        return f"Outgoing({self.url!r}, model={self.model!r})"
 
 
 class Call(NamedTuple):
@@ -119,7 +126,7 @@ def find_string(body: bytes, key: str) -> Found | None:
     """
     needle = b'"%s":' % key.encode()
     at = 1 if body.startswith(needle, 1) else body.rfind(needle)
-    if at < 0:
+    if at < 0 or body[at - 1 : at] == b"\\":  # the end of a longer key
         return None
     start = at + len(needle)
     while body[start : start + 1] == b" ":  # httpx before 0.28 put one after the colon
@@ -131,13 +138,16 @@ def find_string(body: bytes, key: str) -> Found | None:
         or not (at == 1 or _is_top_level(body[at:]))
     ):
         return None
-    return Found(body[start + 1 : end - 1].decode(), start, end)
+    try:
+        return Found(body[start + 1 : end - 1].decode(), start, end)
+    except UnicodeDecodeError:
+        return None
 
 
 def _is_top_level(tail: bytes) -> bool:
     try:
         json.loads(b"{" + tail)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True
 
@@ -165,7 +175,7 @@ def parse_object(body: bytes | None) -> dict[str, Any]:
     """The JSON object in *body*, or an empty one if it holds anything else."""
     try:
         parsed: Any = json.loads(body or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return cast("dict[str, Any]", parsed) if isinstance(parsed, dict) else {}
 

@@ -72,6 +72,8 @@ def _moved(outgoing: Outgoing, status: int, location: str) -> Outgoing | Refusal
             f"The gateway answered {status} and pointed to another origin. Credentials, prompts and parameters "
             "would follow, so the redirect was refused. Set base_url to the gateway's final address."
         )
+    if urlsplit(url).username is not None:  # httpx would put it in the place of our credential
+        return Refusal("The gateway redirected to an address with a user name in it, which is not followed.")
     if status not in _KEEPS_METHOD:
         return Refusal(
             f"The gateway answered a POST with {status}, which would turn it into a GET. "

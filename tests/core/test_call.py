@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from respan_openai._core.call import (
     Call,
+    Outgoing,
+    Prepared,
     dump_object,
     find_string,
     parse_object,
@@ -110,3 +112,33 @@ def test_headers_of_a_call() -> None:
     call = Call("POST", "https://x/y?z=1", b"/y?z=1", "/y", [(b"Api-Key", b"k")], None)
 
     assert (call.header(b"api-key"), call.header(b"other"), call.query) == ("k", None, b"z=1")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"\xff"}',
+        b'{"x":1,"model":"\xff"}',
+        b"[" * 100_000,
+        b'{"x":' + b"[" * 100_000 + b',"model":"m"',
+    ],
+)
+def test_bodies_that_break_parsers(body) -> None:
+    """Neither bad UTF-8 nor endless nesting raises: such a body has no fields, and is sent as it is."""
+    assert string_field(body, "model") is None
+
+
+def test_a_quote_inside_a_key() -> None:
+    """The end of a longer key is not taken for the field."""
+    body = json.dumps({"a": 1, 'x"model': "other", "z": 2}, separators=(",", ":")).encode()
+
+    assert string_field(body, "model") is None
+    assert string_field(b'{"x\\"model":"other","model":"m"}', "model") == "m"
+
+
+def test_what_is_collected_with_a_traceback() -> None:
+    """A request's repr shows where it goes; its headers, which hold the key, count only themselves."""
+    headers = Prepared([(b"Authorization", b"Bearer rk-canary")])
+
+    assert "canary" not in repr(Outgoing("https://g.example", headers, b"canary", "m", (("X", "canary"),)))
+    assert repr(headers) == "<1 headers>"

@@ -116,6 +116,7 @@ def test_a_redirect_inside_the_origin() -> None:
         (307, "//evil.example/api", "another origin"),
         (307, "https://g.example.evil.example/", "another origin"),
         (307, "https://g.example:bad/", "another origin"),
+        (307, "https://user:secret@g.example/api", "user name"),
         (301, "/other", "into a GET"),
         (302, "/other", "into a GET"),
         (303, "/other", "into a GET"),
