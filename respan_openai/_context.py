@@ -14,7 +14,7 @@ from ._params import check
 
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator
+    from collections.abc import Callable, Generator
     from types import TracebackType
     from typing import Self
 
@@ -156,7 +156,7 @@ class params:  # noqa: N801 -- used like a function, as contextlib.suppress is
 
     def _async_generator_function(self, function: Callable[..., Any]) -> Callable[..., Any]:
         async def covered(*args: Any, **kwargs: Any) -> Any:
-            inner: AsyncGenerator[Any, Any] = function(*args, **kwargs)
+            inner: Any = function(*args, **kwargs)
             resume: Callable[[Any], Any] = inner.asend
             value: Any = None
             while True:
@@ -166,7 +166,8 @@ class params:  # noqa: N801 -- used like a function, as contextlib.suppress is
                 except StopAsyncIteration:
                     return
                 try:
-                    value, resume = (yield item), inner.asend
+                    value = cast("Any", (yield item))
+                    resume = inner.asend
                 except GeneratorExit:
                     with self:
                         await inner.aclose()

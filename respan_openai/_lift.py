@@ -58,16 +58,9 @@ _accepted: WeakKeyDictionary[Any, frozenset[str] | None] = WeakKeyDictionary()
 def accepted(method: Callable[..., Any]) -> frozenset[str] | None:
     """The keywords that an SDK method takes; ``None`` if it has no ``extra_body`` to lift others into."""
     function = getattr(method, "__func__", method)
-    try:
-        return _accepted[function]
-    except (KeyError, TypeError):
-        pass
-    names = _signature(function)
-    try:
-        _accepted[function] = names
-    except TypeError:
-        pass
-    return names
+    if function not in _accepted:
+        _accepted[function] = _signature(function)
+    return _accepted[function]
 
 
 def _signature(function: Callable[..., Any]) -> frozenset[str] | None:
@@ -92,11 +85,10 @@ def lifted(
     Raises:
         ParamsError: if one of them is not accepted, is given twice, or the call does not go to the gateway.
     """
-    if kwargs.keys() <= known and _LOOKED_INTO.isdisjoint(kwargs):
+    if known.issuperset(kwargs) and _LOOKED_INTO.isdisjoint(kwargs):
         return kwargs
-    prompt = kwargs.get("prompt")
-    if isinstance(prompt, dict) and "prompt_id" in prompt:  # not OpenAI's own, which has "id"
-        kwargs = {**kwargs, **check({"prompt": prompt})}
+    if _is_our_prompt(kwargs.get("prompt")):
+        kwargs = {**kwargs, **check({"prompt": kwargs["prompt"]})}
     foreign = kwargs.keys() - known
     extra = kwargs.get("extra_body")
     headers = kwargs.get("extra_headers")
@@ -112,6 +104,10 @@ def lifted(
     rest = {name: value for name, value in kwargs.items() if name not in ours}
     rest["extra_body"] = body = _body(ours, dict(extra or {}))
     return _without_model(rest, known, body)
+
+
+def _is_our_prompt(prompt: object) -> bool:
+    return isinstance(prompt, dict) and "prompt_id" in prompt  # OpenAI's own has "id"
 
 
 def _is_served(method: Callable[..., Any], paths: frozenset[str]) -> bool:

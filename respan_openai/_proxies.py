@@ -210,11 +210,15 @@ def _proxied(base: type[Any], thing: object) -> type[Any]:
         properties: dict[str, Any] = {
             name: _made_property(name, cls, static)
             for name, static in statics.items()
-            if isinstance(static, cached_property) or (inspect.isfunction(static) and accepted(static))
+            if _is_child(static) or (inspect.isfunction(static) and accepted(static))
         }
         properties |= {name: made if hasattr(cls, name) else _absent for name, made in _PROTOCOLS.items()}
         made = _classes[base, cls] = cast("type[Any]", type(base.__name__, (base,), properties))
     return made
+
+
+def _is_child(static: object) -> bool:
+    return isinstance(static, cached_property)
 
 
 def _made_property(name: str, cls: type, static: object) -> property:
@@ -265,10 +269,12 @@ async def _aexit(self: Any, *exc_info: object) -> Any:
     return await self.__wrapped__.__aexit__(*exc_info)
 
 
-@property
-def _absent(_self: Any) -> Any:
-    """In the place of a method that wrapt gives every proxy and the SDK's class does not have."""
+def _raise_absent(_self: Any) -> Any:
     raise AttributeError
+
+
+#: In the place of a method that wrapt gives every proxy and the SDK's class does not have.
+_absent = property(_raise_absent)
 
 
 # By the colour of the client: code tells sync from async by asking which of these there are.

@@ -111,7 +111,7 @@ class Shim:
         try:
             answer = yield from flow(self._call(request, path, follow_redirects), self.gateway, trace)
             if isinstance(answer, Refusal):
-                raise RedirectRefused(answer.reason, request=request)
+                raise RedirectRefused(answer.reason, request=request)  # noqa: TRY301 -- recorded as any other error
         except GeneratorExit:
             raise
         except BaseException as exc:

@@ -78,7 +78,7 @@ class NotServedError(RespanError):
     """
 
 
-class RedirectRefused(RespanError, APIConnectionError):
+class RedirectRefused(RespanError, APIConnectionError):  # noqa: N818 -- says what happened, as httpx2 does
     """The gateway answered with a redirect that must not be followed.
 
     Refused are other origins (scheme, host or port), since credentials and prompts would follow, and

@@ -717,12 +717,12 @@ async def test_a_client_at_the_gateway_whose_key_is_a_function(caller, served, m
 
 
 async def test_parameters_do_not_follow_other_methods_of_a_served_resource(caller, provider, gateway) -> None:
-    """responses.cancel() goes to the provider: a parameter there is an error, in a body and as a keyword."""
+    """chat.completions.update() goes to the provider: a parameter there is an error, in a body and as a keyword."""
     client = wrap(caller.client(base_url=provider.origin + "/v1"), gateway=gateway)
 
     for given in ({"customer_identifier": "u1"}, {"extra_body": body(customer_identifier="u1")}):
         with pytest.raises(ParamsError, match="straight to the provider"):
-            await caller(client.responses.cancel, "resp_1", **given)
+            await caller(client.chat.completions.update, "id", metadata={}, **given)
 
     assert provider.seen == []
 

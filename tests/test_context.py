@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import anyio
+import anyio.lowlevel
 import openai
 import pytest
 
@@ -142,7 +143,7 @@ async def test_decorated_coroutines_and_async_generators(anyio_backend) -> None:
 
     @params(customer_identifier="u1")
     async def work() -> dict:
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         return now()
 
     @params(customer_identifier="u2")
@@ -183,8 +184,8 @@ async def test_tasks_do_not_see_each_other(anyio_backend) -> None:
     async def work(name: str) -> None:
         inherited = now()
         with params(thread_identifier=name):
-            await anyio.sleep(0)
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
+            await anyio.lowlevel.checkpoint()
             seen[name] = {**now(), "inherited": inherited}
 
     with params(customer_identifier="u1"):

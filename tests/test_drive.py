@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from respan_openai._drive import adrive, drive
@@ -14,7 +15,7 @@ async def run(mode, flow, perform):
         return drive(flow, perform)
 
     async def awaited(step):
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         return perform(step)
 
     return await adrive(flow, awaited)

@@ -107,7 +107,7 @@ NEEDS = {"agents_sdk.py": "agents", "web_handler.py": "starlette"}
 
 def printed(path: Path) -> str:
     """What *path* prints, run in an interpreter of its own that has no keys, no network, and warnings as errors."""
-    run = subprocess.run(  # noqa: S603 -- our own examples
+    run = subprocess.run(
         [sys.executable, "-W", "error", "-c", OFFLINE, str(path)],
         env={"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
         encoding="utf-8",
