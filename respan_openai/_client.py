@@ -45,7 +45,8 @@ def wrap(
 
     What the gateway documents (chat completions, Responses, embeddings, transcription, speech) goes there;
     files, batches, images, fine-tuning and all else go to the provider exactly as the SDK built them.
-    Websockets (``realtime``, ``responses.connect``) do not use the HTTP client and are not touched.
+    Websockets (``realtime``, ``responses.connect``) do not use the HTTP client and are not touched; a client that
+    has only the gateway's key refuses to open one.
 
     Respan's parameters can be given as keywords of a call, in ``extra_body``, in a ``params(...)`` block, or
     here as ``defaults``; they win over each other in that order, key by key.

@@ -284,6 +284,7 @@ class RespanTransport(_TransportBase, _SyncBase):
     a transport does not read the proxy variables of the environment (httpx2/_client.py, ``trust_env``); build
     *inner* with ``proxy=...``, or use :func:`wrap`, which keeps the client's own. Parameters that stand in a body
     are sent as they are: their names and values are checked by :func:`wrap`, :func:`params` and :func:`body`.
+    What is served is told by the end of the path, on any host: use the HTTP client for model calls alone.
 
     Args:
         inner: The transport below, also used for what passes through.
