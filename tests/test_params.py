@@ -927,8 +927,14 @@ def test_explicit_near_miss(name: str, near: str) -> None:
 
 def test_keywords() -> None:
     """Known, foreign and unlike names pass; only the nearly known are refused."""
-    for name in (*NAMES, *CONTAINERS, "model", "temperature", "zzz"):
-        check_keyword(name)
+    refused = []
+    for name in (*NAMES, *CONTAINERS, "model", "temperature", "zzz", "disable_logs"):
+        try:
+            check_keyword(name)
+        except ParamsError as exc:
+            refused.append(exc.param)
+
+    assert refused == ["disable_logs"]
 
 
 OPENROUTER = (
