@@ -6,7 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from ._core.call import Raw
-from ._params import HEADER, LEGACY_HEADER
+from ._params import CARRIERS, LEGACY_HEADER
 from ._warn import warn
 from .exceptions import ConfigError
 
@@ -48,7 +48,7 @@ _PROVIDERS = frozenset({
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
 _LEGACY = LEGACY_HEADER.lower().encode()
-_CARRIERS = frozenset({HEADER.lower().encode(), _LEGACY})
+_CARRIERS = frozenset(name.encode() for name in CARRIERS)
 
 
 _MOST_PLANS = 64

@@ -9,9 +9,8 @@ from weakref import WeakKeyDictionary
 import openai
 
 from ._params import (
+    CARRIERS,
     CONTAINERS,
-    HEADER,
-    LEGACY_HEADER,
     NAMES,
     check,
     check_explicit,
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 _LIFTED = NAMES | frozenset(CONTAINERS)
 #: Of these, the names that a provider may know as well are free to go there.
 _ONLY_OURS = _LIFTED - {"echo", "metadata", "models", "prompt", "variables", "weight"}
-_CARRIERS = frozenset({HEADER.lower(), LEGACY_HEADER.lower()})
 
 #: Where the SDK keeps the methods whose calls the gateway may serve. Elsewhere a parameter would reach the provider.
 _PATHS = {
@@ -101,6 +99,7 @@ def lifted(
         check_keyword(name)
     if not _is_served(method, paths):
         _refuse_elsewhere(method, [*ours, *(name for name in extra or () if name in _ONLY_OURS)])
+        return kwargs
     rest = {name: value for name, value in kwargs.items() if name not in ours}
     rest["extra_body"] = body = _body(ours, dict(extra or {}))
     return _without_model(rest, known, body)
@@ -142,7 +141,7 @@ def _without_model(kwargs: dict[str, Any], known: frozenset[str], body: Mapping[
 
 def _check_headers(headers: Mapping[str, Any]) -> None:
     for name, value in headers.items():
-        if name.lower() in _CARRIERS and isinstance(value, str):
+        if name.lower() in CARRIERS and isinstance(value, str):
             decode_header(value)
 
 

@@ -85,6 +85,9 @@ HEADER: Final = "X-Data-Respan-Params"
 LEGACY_HEADER: Final = "X-Data-Keywordsai-Params"
 """Old name of ``HEADER``; the gateway renames it."""
 
+CARRIERS: Final = (HEADER.lower(), LEGACY_HEADER.lower())
+"""Both header carriers, in lower case."""
+
 HEADER_LIMIT: Final = 4096
 """Bytes of base64 up to which ``encode_header`` answers: half of what the strictest common server accepts."""
 

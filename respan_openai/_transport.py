@@ -20,7 +20,7 @@ from ._core.steps import NOW, Refusal, Send
 from ._core.trace import Trace
 from ._drive import adrive, drive
 from ._families import body_in_memory, family_of, rebuilt, watch, without_cookies
-from ._params import HEADER, LEGACY_HEADER, check
+from ._params import CARRIERS, check
 from .exceptions import ConfigError, NotServedError, RedirectRefused, RespanError
 from .targets import Gateway
 
@@ -43,8 +43,6 @@ _log = logging.getLogger("respan_openai")
 
 #: Headers in which a key may stand.
 _CREDENTIALS = ("authorization", "api-key", "x-api-key")
-
-_CARRIERS = (HEADER.lower(), LEGACY_HEADER.lower())
 
 #: Marks a request that has been through a shim, so that a second one on its way leaves it alone.
 DONE = "respan_openai.done"
@@ -87,7 +85,7 @@ class Shim:
 
     def let_pass(self, request: Any) -> Any:
         """*request* for the provider: as it is, but for parameters of ours in its headers."""
-        found = [name for name in _CARRIERS if name in request.headers]
+        found = [name for name in CARRIERS if name in request.headers]
         if not found or DONE in request.extensions or self.gateway.owns(str(request.url)):
             return request
         rest = [item for item in request.headers.raw if item[0].decode("latin-1").lower() not in found]

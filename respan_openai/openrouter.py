@@ -120,7 +120,6 @@ class OpenRouter(Gateway):
             if value is not None
         ]
         self._host = (b"Host", urlsplit(self._base).netloc.encode())
-        self._keeps_client_keys = False
 
     def build(self, call: Call) -> Outgoing:
         """The request for *call*, in OpenRouter's dialect.

@@ -80,6 +80,8 @@ class Gateway:
 
     name = "respan"
 
+    _keeps_client_keys = False
+
     #: Paths that are sent here.
     paths = frozenset(path.decode() for path in SERVED)
 
@@ -101,7 +103,6 @@ class Gateway:
         self._route = None if route_provider is None else header_value(route_provider, what="route_provider")
         self._beta = _beta_header(beta)
         self._prepared_for: dict[bool, _Known] = {}
-        self._keeps_client_keys = False
 
     @classmethod
     def of_client(cls, key: str, base_url: str) -> Gateway:

@@ -71,6 +71,12 @@ def imports(path: Path) -> set[str]:
     return found
 
 
+def printed_by(code: str) -> str:
+    """What *code* prints in a fresh interpreter."""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return result.stdout.strip()
+
+
 def test_every_module_has_its_place() -> None:
     """A new module is put on the ladder."""
     assert sorted(modules()) == sorted(LADDER)
@@ -108,9 +114,7 @@ def test_what_an_import_does_not_bring(statement, absent) -> None:
     """A fresh interpreter after the import has not loaded what was not asked for."""
     code = f"import sys; {statement}; print(*[name for name in {absent!r} if name in sys.modules])"
 
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-
-    assert result.stdout.split() == []
+    assert printed_by(code) == ""
 
 
 def test_legacy_httpx_is_never_imported_by_us() -> None:
@@ -123,9 +127,7 @@ def test_legacy_httpx_is_never_imported_by_us() -> None:
         "c.chat.completions.create(model='m', messages=[]); print('httpx' in sys.modules)"
     )
 
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-
-    assert result.stdout.strip() == "False"
+    assert printed_by(code) == "False"
     assert openai is not None
 
 
@@ -138,6 +140,4 @@ def test_an_import_has_no_side_effects() -> None:
         "print(before == (dict(vars(openai.OpenAI)), dict(vars(httpx.Client)), threading.active_count()))"
     )
 
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-
-    assert result.stdout.strip() == "True"
+    assert printed_by(code) == "True"

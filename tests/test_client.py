@@ -906,3 +906,23 @@ async def test_cookies_of_the_gateway_are_dropped(caller, served, provider, gate
     assert "set-cookie" not in raw.headers
     assert dict(http.cookies) == {"mine": "1"}
     assert provider.seen[0].headers["cookie"] == "mine=1"
+
+
+async def test_extra_body_of_a_call_that_passes_through(caller, provider, gateway) -> None:
+    """It reaches the provider as it was written: no name is looked at but those that are ours alone."""
+    client = wrap(caller.client(base_url=provider.origin + "/v1"), gateway=gateway)
+    extra = {"metadata": {"n": 1}, "prompt": {"id": 1}, "fallback_modles": ["a"], "models": None}
+
+    with pytest.raises(openai.NotFoundError):
+        await caller(client.moderations.create, input="Hi", extra_body=extra)
+
+    assert provider.seen[0].json == {"input": "Hi", **extra}
+
+
+def test_a_parameter_error_can_be_pickled(gateway) -> None:
+    """Worker processes hand errors back by pickle: message and parameter survive."""
+    with pytest.raises(ParamsError) as caught:
+        body(cache_ttl="soon")
+
+    again = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 -- our own
+    assert (str(again), again.param) == (str(caught.value), "cache_ttl")

@@ -382,3 +382,14 @@ def test_the_body_is_read_only_where_it_must_be() -> None:
 
     assert with_string(body, "model", "azure/d") == body.replace(b'"model":"d"', b'"model":"azure/d"')
     assert json.loads(with_string(b'{"a":1}', "model", "azure/d")) == {"a": 1, "model": "azure/d"}
+
+
+async def test_a_path_that_only_looks_like_azure(caller, served, gateway) -> None:
+    """/openai/ in the path of another host, without an api-version, is no Azure deployment."""
+    client = wrap(caller.client(base_url="https://proxy.example/openai/v1"), gateway=gateway)
+
+    await caller.chat(client, model="gpt-4o")
+
+    (seen,) = served.seen
+    assert seen.json["model"] == "gpt-4o"
+    assert "x-respan-route-provider" not in seen.headers

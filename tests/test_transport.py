@@ -12,6 +12,7 @@ from respan_openai import (
     AsyncRespanTransport,
     ConfigError,
     Gateway,
+    LocalGateway,
     NotServedError,
     ParamsError,
     RedirectRefused,
@@ -481,3 +482,15 @@ def test_records_do_not_outlive_their_results(library, served) -> None:
     assert held
     assert key not in _attached._held
     client.close()
+
+
+async def test_a_local_gateway_under_the_transport(caller) -> None:
+    """In-process gateways answer here as well, and are closed with the client."""
+    client = caller.client(http_client=shimmed(caller, gateway=LocalGateway.echo()))
+
+    with params(customer_identifier="u1"):
+        result = await caller.chat(client)
+    await caller(client.close)
+
+    assert result.choices[0].message.content == "echo: Hi"
+    assert last_call().target == "local"

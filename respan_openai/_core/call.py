@@ -82,6 +82,10 @@ class Call(NamedTuple):
     params: Any = None
     follow_redirects: bool = True
 
+    def __repr__(self) -> str:
+        # As for Outgoing: the headers hold the provider's key, the body the prompt.
+        return f"Call({self.method!r}, {self.path!r})"
+
     def header(self, name: bytes) -> str | None:
         """The first value of the header *name* (lower case), or ``None``."""
         for key, value in self.headers:

@@ -54,11 +54,6 @@ class Trace:
         return self._ended is not None
 
     @property
-    def attempts(self) -> int:
-        """How many requests were sent so far."""
-        return len(self._tried)
-
-    @property
     def _last(self) -> float:
         return self._tried[-1].ended if self._tried else self._began
 
