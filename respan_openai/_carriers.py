@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 
 _CONTAINER = CONTAINERS[0]
-_CONTAINER_NEEDLE = b'_params"'  # the end of both containers' names, so one search finds either
+#: The end of both containers' names, so one search finds either.
+CONTAINER_NEEDLE = b'_params"'
 
 
 class Ambient:
@@ -76,7 +77,7 @@ def place(ambient: Ambient | None, body: bytes | None, headers: Sequence[str]) -
         ambient = Ambient(explicit) if ambient is None else ambient.under(Ambient(explicit))
     if body is not None:
         # From the end, because ``extra_body`` lies there; and on long bodies it is several times faster than ``in``.
-        if body.rfind(_CONTAINER_NEEDLE) < 0 and (ambient is None or not ambient.may_meet(body)):
+        if body.rfind(CONTAINER_NEEDLE) < 0 and (ambient is None or not ambient.may_meet(body)):
             return _UNTOUCHED if ambient is None else _place_beside(ambient, body)
         if parsed := parse_object(body):
             return _place_among(ambient, parsed)

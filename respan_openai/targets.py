@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from ._azure import deployment_of
-from ._carriers import Ambient, place
-from ._core.call import SERVED, Outgoing, Prepared, Raw, string_field, with_string
+from ._carriers import CONTAINER_NEEDLE, Ambient, place
+from ._core.call import SERVED, Outgoing, Prepared, Raw, find_string, string_field, with_string
 from ._core.flow import origin_of, same_origin
 from ._headers import HeaderRule, header_value
 from ._params import HEADER
@@ -41,15 +41,41 @@ _KEY_VARIABLES = ("RESPAN_API_KEY", "KEYWORDSAI_API_KEY")
 _URL_VARIABLES = ("RESPAN_BASE_URL", "KEYWORDSAI_BASE_URL")
 
 
-class _Known(NamedTuple):
-    """Headers that were prepared, and what for."""
+#: The SDK's requests have it behind the host (httpx2/_models.py, ``Request.__init__``).
+_LENGTH, _LENGTH_AT = b"Content-Length", 1
 
-    kept: Raw
-    bearer: bytes
-    headers: Prepared
+_MOST_RECIPES = 32
+
+
+class _Recipe(NamedTuple):
+    """What one request became, for later ones that differ only in their bodies."""
+
+    headers: Raw
+    names_model: bytes
+    url: str
+    prepared: Prepared
+    model: str | None
 
     def __repr__(self) -> str:
-        return repr(self.headers)
+        return f"<{self.url}>"
+
+    def fits(self, call: Call) -> bool:
+        headers, body, params = call.headers, call.body, call.params
+        return (
+            body is not None
+            and headers[_LENGTH_AT][0] == _LENGTH
+            and headers[_LENGTH_AT + 1 :] == self.headers[_LENGTH_AT + 1 :]
+            and headers[:_LENGTH_AT] == self.headers[:_LENGTH_AT]
+            and body.startswith(self.names_model)
+            and body.rfind(CONTAINER_NEEDLE) < 0
+            and (params is None or (params.header() is not None and not params.may_meet(body)))
+        )
+
+    def applied(self, call: Call) -> Outgoing:
+        length = "Content-Length", call.headers[_LENGTH_AT][1].decode("latin-1")
+        params: str | None = None if call.params is None else call.params.header()
+        extra = (length,) if params is None else (length, (HEADER, params))
+        return Outgoing(self.url, self.prepared, None, self.model or string_field(call.body, "model"), extra)
 
 
 class Gateway:
@@ -102,7 +128,7 @@ class Gateway:
         self._host = (b"Host", urlsplit(self._base).netloc.encode())
         self._route = None if route_provider is None else header_value(route_provider, what="route_provider")
         self._beta = _beta_header(beta)
-        self._prepared_for: dict[bool, _Known] = {}
+        self._recipes: dict[bytes, _Recipe] = {}
 
     @classmethod
     def of_client(cls, key: str, base_url: str) -> Gateway:
@@ -134,35 +160,46 @@ class Gateway:
             ParamsError: if its parameters have no place on the wire.
             ConfigError: if ``forward_credentials`` meets a credential that the gateway has no field for.
         """
+        recipe = self._recipes.get(call.raw_path)
+        if recipe is not None and recipe.fits(call):
+            return recipe.applied(call)
+        return self._built(call)
+
+    def _built(self, call: Call) -> Outgoing:
         deployment = deployment_of(call)
         body = _renamed(call.body, deployment)
         kept, framing, carriers = self._rule.split(call.headers)
         placed = place(self._ambient(call, deployment), body, carriers)
-        bearer = self._bearer(call)
+        own = [(b"Authorization", self._bearer(call)), *self._own(kept, azure=deployment is not None)]
         extra = () if placed.header is None else ((HEADER, placed.header),)
         changed = body if placed.body is None else placed.body
-        return Outgoing(
+        outgoing = Outgoing(
             self._base + call.path + _query(call, deployment),
-            self._prepared(kept, bearer, azure=deployment is not None),
+            [self._host, *kept, *own],
             None if changed is call.body else changed,
             string_field(changed, "model"),
             framing + extra if changed is call.body else extra,
+        )
+        if changed is call.body and framing and not carriers and not self._forward_credentials:
+            self._remember(call, outgoing)
+        return outgoing
+
+    def _remember(self, call: Call, outgoing: Outgoing) -> None:
+        headers, body = call.headers, call.body
+        if body is None or len(headers) <= _LENGTH_AT or headers[_LENGTH_AT][0] != _LENGTH:
+            return
+        if len(self._recipes) >= _MOST_RECIPES:
+            self._recipes.clear()
+        found = find_string(body, "model")
+        names_model = body[: found.end] if found is not None and body.startswith(b'"model"', 1) else b""
+        self._recipes[call.raw_path] = _Recipe(
+            headers, names_model, outgoing.url, Prepared(outgoing.headers), outgoing.model if names_model else None
         )
 
     def _bearer(self, call: Call) -> bytes:
         # A client that was built for this very origin has the right key already, and may change it as it goes.
         own = call.header(b"authorization") if self._keeps_client_keys and self.owns(str(call.url)) else None
         return own.encode("latin-1") if own else b"Bearer " + self._key.reveal().encode()
-
-    def _prepared(self, kept: Raw, bearer: bytes, *, azure: bool) -> Raw:
-        # A client sends the same headers over and over; comparing them is quicker than building them.
-        known = self._prepared_for.get(azure)
-        if known is not None and known.kept == kept and known.bearer == bearer:
-            return known.headers
-        own = [(b"Authorization", bearer), *self._own(kept, azure=azure)]
-        prepared = Prepared([self._host, *kept, *own])
-        self._prepared_for[azure] = _Known(kept, bearer, prepared)
-        return prepared
 
     def _own(self, kept: Raw, *, azure: bool) -> Raw:
         own: Raw = []
