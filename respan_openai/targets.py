@@ -41,16 +41,15 @@ _KEY_VARIABLES = ("RESPAN_API_KEY", "KEYWORDSAI_API_KEY")
 _URL_VARIABLES = ("RESPAN_BASE_URL", "KEYWORDSAI_BASE_URL")
 
 
-#: The SDK's requests have it behind the host (httpx2/_models.py, ``Request.__init__``).
-_LENGTH, _LENGTH_AT = b"Content-Length", 1
-
 _MOST_RECIPES = 32
 
 
 class _Recipe(NamedTuple):
     """What one request became, for later ones that differ only in their bodies."""
 
-    headers: Raw
+    before: Raw
+    length: bytes
+    behind: Raw
     names_model: bytes
     url: str
     prepared: Prepared
@@ -61,18 +60,20 @@ class _Recipe(NamedTuple):
 
     def fits(self, call: Call) -> bool:
         headers, body, params = call.headers, call.body, call.params
+        at = len(self.before)
         return (
             body is not None
-            and headers[_LENGTH_AT][0] == _LENGTH
-            and headers[_LENGTH_AT + 1 :] == self.headers[_LENGTH_AT + 1 :]
-            and headers[:_LENGTH_AT] == self.headers[:_LENGTH_AT]
+            and len(headers) > at
+            and headers[at][0] == self.length
+            and headers[at + 1 :] == self.behind
+            and headers[:at] == self.before
             and body.startswith(self.names_model)
             and body.rfind(CONTAINER_NEEDLE) < 0
             and (params is None or (params.header() is not None and not params.may_meet(body)))
         )
 
     def applied(self, call: Call) -> Outgoing:
-        length = "Content-Length", call.headers[_LENGTH_AT][1].decode("latin-1")
+        length = self.length.decode(), call.headers[len(self.before)][1].decode("latin-1")
         params: str | None = None if call.params is None else call.params.header()
         extra = (length,) if params is None else (length, (HEADER, params))
         return Outgoing(self.url, self.prepared, None, self.model or string_field(call.body, "model"), extra)
@@ -180,20 +181,27 @@ class Gateway:
             string_field(changed, "model"),
             framing + extra if changed is call.body else extra,
         )
-        if changed is call.body and framing and not carriers and not self._forward_credentials:
+        if changed is call.body and len(framing) == 1 and not carriers and not self._forward_credentials:
             self._remember(call, outgoing)
         return outgoing
 
     def _remember(self, call: Call, outgoing: Outgoing) -> None:
         headers, body = call.headers, call.body
-        if body is None or len(headers) <= _LENGTH_AT or headers[_LENGTH_AT][0] != _LENGTH:
+        at = next((at for at, (name, _) in enumerate(headers) if name.lower() == b"content-length"), None)
+        if body is None or at is None:
             return
         if len(self._recipes) >= _MOST_RECIPES:
             self._recipes.clear()
         found = find_string(body, "model")
         names_model = body[: found.end] if found is not None and body.startswith(b'"model"', 1) else b""
         self._recipes[call.raw_path] = _Recipe(
-            headers, names_model, outgoing.url, Prepared(outgoing.headers), outgoing.model if names_model else None
+            headers[:at],
+            headers[at][0],
+            headers[at + 1 :],
+            names_model,
+            outgoing.url,
+            Prepared(outgoing.headers),
+            outgoing.model if names_model else None,
         )
 
     def _bearer(self, call: Call) -> bytes:
