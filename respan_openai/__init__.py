@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from ._context import (
         record_of as record_of,
     )
+    from ._health import (
+        TargetHealth as TargetHealth,
+    )
+    from ._health import (
+        health as health,
+    )
     from ._params import (
         ApiControls as ApiControls,
     )
@@ -91,7 +97,19 @@ if TYPE_CHECKING:
         CallRecord as CallRecord,
     )
     from .exceptions import (
+        CallFailed as CallFailed,
+    )
+    from .exceptions import (
+        CallTimedOut as CallTimedOut,
+    )
+    from .exceptions import (
         ConfigError as ConfigError,
+    )
+    from .exceptions import (
+        InvalidAnswer as InvalidAnswer,
+    )
+    from .exceptions import (
+        LimitExceeded as LimitExceeded,
     )
     from .exceptions import (
         NotServedError as NotServedError,
@@ -108,6 +126,18 @@ if TYPE_CHECKING:
     from .exceptions import (
         RespanWarning as RespanWarning,
     )
+    from .exceptions import (
+        StreamIncomplete as StreamIncomplete,
+    )
+    from .exceptions import (
+        StreamInterrupted as StreamInterrupted,
+    )
+    from .fallbacks import (
+        DIRECT as DIRECT,
+    )
+    from .fallbacks import (
+        Fallback as Fallback,
+    )
     from .local import (
         Echo as Echo,
     )
@@ -116,6 +146,24 @@ if TYPE_CHECKING:
     )
     from .openrouter import (
         OpenRouter as OpenRouter,
+    )
+    from .policy import (
+        Breaker as Breaker,
+    )
+    from .policy import (
+        Hedge as Hedge,
+    )
+    from .policy import (
+        Limits as Limits,
+    )
+    from .policy import (
+        Retry as Retry,
+    )
+    from .policy import (
+        Streams as Streams,
+    )
+    from .policy import (
+        Timeouts as Timeouts,
     )
     from .targets import (
         Gateway as Gateway,
@@ -127,12 +175,16 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "DIRECT",
     "ApiControls",
     "AsyncRespanTransport",
     "Attempt",
+    "Breaker",
     "CacheOptions",
+    "CallFailed",
     "CallHook",
     "CallRecord",
+    "CallTimedOut",
     "ComposedPrompt",
     "ConfigError",
     "Credential",
@@ -140,9 +192,14 @@ __all__ = [
     "CustomerParams",
     "Echo",
     "EvalParams",
+    "Fallback",
     "Gateway",
+    "Hedge",
     "ImageVariable",
+    "InvalidAnswer",
     "JSONVariable",
+    "LimitExceeded",
+    "Limits",
     "LoadBalanceGroup",
     "LoadBalanceModel",
     "LocalGateway",
@@ -157,9 +214,16 @@ __all__ = [
     "RespanParams",
     "RespanTransport",
     "RespanWarning",
+    "Retry",
     "RetryParams",
+    "StreamIncomplete",
+    "StreamInterrupted",
+    "Streams",
+    "TargetHealth",
     "TextVariable",
+    "Timeouts",
     "body",
+    "health",
     "last_call",
     "params",
     "record_of",
@@ -170,6 +234,7 @@ __all__ = [
 _HOMES = {
     "_client": ("wrap",),
     "_context": ("last_call", "params", "record_of"),
+    "_health": ("TargetHealth", "health"),
     "_params": (
         "ApiControls",
         "CacheOptions",
@@ -192,15 +257,23 @@ _HOMES = {
     "_transport": ("AsyncRespanTransport", "RespanTransport"),
     "calls": ("Attempt", "CallHook", "CallRecord"),
     "exceptions": (
+        "CallFailed",
+        "CallTimedOut",
         "ConfigError",
+        "InvalidAnswer",
+        "LimitExceeded",
         "NotServedError",
         "ParamsError",
         "RedirectRefused",
         "RespanError",
         "RespanWarning",
+        "StreamIncomplete",
+        "StreamInterrupted",
     ),
+    "fallbacks": ("DIRECT", "Fallback"),
     "local": ("Echo", "LocalGateway"),
     "openrouter": ("OpenRouter",),
+    "policy": ("Breaker", "Hedge", "Limits", "Retry", "Streams", "Timeouts"),
     "targets": ("Gateway", "Provider"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

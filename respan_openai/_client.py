@@ -13,20 +13,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import openai
 
-from ._core.flow import same_origin
+from ._core.origin import same_origin
 from ._proxies import WrappedClient, held_by, http_proxy, is_sdk, wrapped_client
-from ._transport import make_shim
+from ._shim import Settings, make_shim
 from ._warn import warn
 from .exceptions import ConfigError
 from .targets import Gateway, gateway_base
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from ._params import RespanParams
-    from ._transport import Shim
+    from ._shim import Shim
     from .calls import CallHook
+    from .fallbacks import Fallback
+    from .policy import Breaker, Hedge, Limits, Retry, Streams, Timeouts
 
 
 __all__ = ["wrap"]
@@ -38,6 +40,13 @@ def wrap(
     client: C,
     *,
     gateway: Gateway | None = None,
+    fallbacks: Sequence[object] | Fallback | None = None,
+    retry: Retry | None = None,
+    timeouts: Timeouts | None = None,
+    breaker: Breaker | None = None,
+    hedge: Hedge | None = None,
+    streams: Streams | None = None,
+    limits: Limits | None = None,
     defaults: RespanParams | None = None,
     on_call: CallHook | None = None,
 ) -> C:
@@ -62,6 +71,16 @@ def wrap(
     Args:
         client: ``OpenAI``, ``AsyncOpenAI``, ``AzureOpenAI``, ``AsyncAzureOpenAI`` or a subclass.
         gateway: Where calls go; default ``Gateway()``, with the key from ``RESPAN_API_KEY``.
+        fallbacks: Who is asked when the gateway fails, in this order: ``DIRECT``, ``Provider(...)``, another
+            ``Gateway(...)``, ``OpenRouter(...)``; or a :class:`Fallback`, which also has lists for prompts that are too
+            long, filtered, or for a model that is not there. Default: nobody.
+        retry: How often and after which waits; default ``Retry()``, three attempts in all.
+        timeouts: Limits for streams; default ``Timeouts()``. The call as a whole is bounded by the client's own
+            ``timeout`` (the longer of ``read`` and ``connect``), all attempts and waits together.
+        breaker: When a target counts as down; default ``Breaker()``.
+        hedge: A second attempt at a slow target's next neighbour; default none, since it may bill twice.
+        streams: What becomes of streams that end before their end; default ``Streams()``, an error.
+        limits: Sizes that an answer may have; default ``Limits()``.
         defaults: Parameters for every call of this client.
         on_call: Called with the ``CallRecord`` of each call when it has ended.
 
@@ -70,13 +89,18 @@ def wrap(
             ``data_residency=``), is no OpenAI client, or no key is found.
         ParamsError: if *defaults* are not accepted.
     """
+    settings = Settings(
+        gateway, fallbacks, retry, timeouts, breaker, hedge, streams, limits, defaults, on_call
+    )
     inner: Any = client
     if issubclass(type(inner), WrappedClient):
-        if gateway is None and defaults is None and on_call is None:
+        if settings == Settings():
             return client
         inner = inner.__wrapped__
     _check_client(inner)
-    shim = make_shim(_own_gateway(inner) if gateway is None else gateway, defaults, on_call)
+    if gateway is None:
+        settings = settings._replace(gateway=_own_gateway(inner))
+    shim = make_shim(settings, client=inner)
     return wrapped_client(_clone(inner, shim), shim)  # type: ignore[return-value]
 
 

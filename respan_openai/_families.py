@@ -7,26 +7,26 @@ Neither is imported here: the module that made the request is already loaded.
 
 from __future__ import annotations
 
+import ssl
 import sys
 from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ._core.call import Prepared
+from ._core.judge import Fault
+from ._core.sse import EventTooLarge
+from ._core.steps import Overdue, TooLarge
 from .exceptions import ConfigError
 
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import Iterator
 
     from ._core.call import Outgoing, Raw
 
-    Ended = Callable[[BaseException | None, int], None]
 
-
-_LAST_EVENT = b"data: [DONE]"
-_TAIL = 32
-
+_NAMES = frozenset({"httpx", "httpx2"})
 
 _families: dict[type, Any] = {}
 
@@ -47,7 +47,7 @@ def family_of(thing: object) -> Any:
 def _module_of(cls: type) -> Any:
     for base in cls.__mro__:
         name = base.__module__.partition(".")[0]
-        if name in {"httpx", "httpx2"}:
+        if name in _NAMES:
             return sys.modules[name]
     raise ConfigError(
         f"{cls.__module__}.{cls.__qualname__} is neither of httpx nor of httpx2. "
@@ -66,13 +66,20 @@ def _url(family: Any, url: str) -> Any:
     return family.URL(url)
 
 
-def rebuilt(original: Any, outgoing: Outgoing, mark: str) -> Any:
-    """A request of *original*'s family for *outgoing*, with *mark* among its extensions; *original* stays as it is.
+def rebuilt(
+    original: Any, outgoing: Outgoing, mark: str, timeout: dict[str, float | None] | None = None
+) -> Any:
+    """A request of *original*'s family for *outgoing*; *original* stays as it is.
+
+    Among its extensions are *mark* and, where it is given, *timeout* (seconds for ``connect``, ``read``, ``write``
+    and ``pool``).
 
     An unchanged body is shared, not copied, so a stream that can be read once is still read once.
     """
     family = family_of(original)
     extensions = {**original.extensions, mark: True}
+    if timeout is not None:
+        extensions["timeout"] = timeout
     if outgoing.body is not None:
         extra = [(name.encode(), value.encode()) for name, value in outgoing.extra]
         return family.Request(
@@ -130,73 +137,49 @@ def body_in_memory(request: Any) -> bytes | None:
         return None
 
 
-@lru_cache(maxsize=2)
-def _watched_class(family: Any) -> type:  # noqa: C901 -- a class, whose methods it counts as its own branches
-    class WatchedStream(family.SyncByteStream, family.AsyncByteStream):  # type: ignore[misc]
-        """A response's stream that tells once how it ended, and passes each chunk on as it comes."""
+#: By class name, which both families share. Their base classes come last, for what is neither.
+_FAULTS = {
+    "ConnectError": Fault.CONNECT,
+    "ConnectTimeout": Fault.CONNECT,
+    "PoolTimeout": Fault.POOL,
+    "ReadTimeout": Fault.READ_TIMEOUT,
+    "WriteTimeout": Fault.WRITE,
+    "WriteError": Fault.WRITE,
+    "ReadError": Fault.READ,
+    "CloseError": Fault.READ,
+    "RemoteProtocolError": Fault.PROTOCOL,
+    "LocalProtocolError": Fault.UNSENDABLE,
+    "UnsupportedProtocol": Fault.UNSENDABLE,
+    "ProxyError": Fault.PROXY,
+    "DecodingError": Fault.DECODING,
+    "TimeoutException": Fault.READ_TIMEOUT,
+    "TransportError": Fault.READ,
+}
+_OWN_FAULTS = {Overdue: Fault.READ_TIMEOUT, TooLarge: Fault.LIMIT, EventTooLarge: Fault.LIMIT}
 
-        def __init__(self, stream: Any, ended: Ended) -> None:
-            self._stream = stream
-            self._ended: Ended | None = ended
-            self._received = 0
-            self._last = b""
-
-        def _end(self, error: BaseException | None) -> None:
-            ended, self._ended = self._ended, None
-            if ended is not None:
-                ended(error, self._received)
-
-        def __iter__(self) -> Iterator[bytes]:
-            try:
-                for chunk in self._stream:
-                    self._received += len(chunk)
-                    self._last = chunk if len(chunk) > _TAIL else (self._last + chunk)[-_TAIL:]
-                    yield chunk
-            except GeneratorExit:
-                self._end(self._given_up())
-                raise
-            except BaseException as exc:
-                self._end(exc)
-                raise
-            self._end(None)
-
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            try:
-                async for chunk in self._stream:
-                    self._received += len(chunk)
-                    self._last = chunk if len(chunk) > _TAIL else (self._last + chunk)[-_TAIL:]
-                    yield chunk
-            except GeneratorExit:
-                self._end(self._given_up())
-                raise
-            except BaseException as exc:
-                self._end(exc)
-                raise
-            self._end(None)
-
-        def _given_up(self) -> BaseException | None:
-            # The SDK stops reading at the event that says so, and closes (openai/_streaming.py).
-            return None if _LAST_EVENT in self._last[-_TAIL:] else GeneratorExit()
-
-        def close(self) -> None:
-            try:
-                self._stream.close()
-            finally:
-                self._end(self._given_up())
-
-        async def aclose(self) -> None:
-            try:
-                await self._stream.aclose()
-            finally:
-                self._end(self._given_up())
-
-    return WatchedStream
+#: What h11 says of a connection that was closed before an answer (httpcore/_sync/http11.py).
+_HUNG_UP = "Server disconnected without sending a response."
+_CUT_OFF = "peer closed connection"
 
 
-def watch(response: Any, ended: Ended) -> None:
-    """Have *ended(error, bytes)* called once when the body of *response* has been read or given up.
+def fault_of(error: BaseException) -> Fault | None:
+    """What *error* of an HTTP library, or of a step's limits, means; ``None`` for any other exception."""
+    cls = type(error)
+    if cls in _OWN_FAULTS:
+        return _OWN_FAULTS[cls]
+    if not any(base.__module__.partition(".")[0] in _NAMES for base in cls.__mro__):
+        return None
+    fault = next((_FAULTS[base.__name__] for base in cls.__mro__ if base.__name__ in _FAULTS), None)
+    if fault is Fault.CONNECT and any(isinstance(e, ssl.SSLCertVerificationError) for e in _chain(error)):
+        return Fault.CERTIFICATE
+    if fault is Fault.PROTOCOL and (str(error) == _HUNG_UP or str(error).startswith(_CUT_OFF)):
+        return Fault.READ
+    return fault
 
-    *error* is ``None`` after the last byte, or after the event that ends a chat stream; ``GeneratorExit`` if the
-    reader stopped before.
-    """
-    response.stream = _watched_class(family_of(response))(response.stream, ended)
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while id(error) not in seen:
+        yield error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__ or error

@@ -17,11 +17,15 @@ import wrapt
 from openai import APIStatusError
 
 from ._context import attach, newest
+from ._core.call import Mode
+from ._delivery import ERROR
 from ._drive import adrive, drive
 from ._families import family_of, is_async_client, without_cookies
 from ._lift import accepted, lifted
-from ._transport import ERROR, performer
+from ._perform import Awaiting, Blocking
+from ._shim import DONE
 from .exceptions import NotServedError
+from .fallbacks import base_of
 
 
 if TYPE_CHECKING:
@@ -29,7 +33,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from ._core.trace import Trace
-    from ._transport import Shim
+    from ._shim import Shim
 
     _Proxy = wrapt.BaseObjectProxy[Any]
     _CallableProxy = wrapt.CallableObjectProxy[Any]
@@ -45,15 +49,19 @@ class _HttpProxy(_Proxy):
     """An HTTP client whose ``send`` goes through a shim.
 
     Args:
-        client: The user's own.
+        client: The user's own; sends what is for no gateway in this process.
         shim: Decides.
-        carrier: Sends what the shim takes: *client*, or a client of an in-process gateway.
+        carriers: Target in this process to the client that sends what is for it.
     """
 
-    def __init__(self, client: Any, shim: Shim, carrier: Any) -> None:
+    def __init__(self, client: Any, shim: Shim, carriers: dict[Any, Any]) -> None:
         super().__init__(client)
         self._self_shim = shim
-        self._self_carrier = carrier
+        self._self_carriers = carriers
+
+    def _self_carrier(self, place: Any) -> Any:
+        carriers = self._self_carriers
+        return carriers.get(base_of(place), self.__wrapped__) if carriers else self.__wrapped__
 
     def _self_follows(self, options: dict[str, Any]) -> bool:
         asked = options.get("follow_redirects")
@@ -69,19 +77,21 @@ class SyncHttpProxy(_HttpProxy):
         path = shim.takes(request)
         if path is None:
             return self.__wrapped__.send(shim.let_pass(request), **options)
-        stream = options.get("stream", False)
-        carrier = self._self_carrier
+        carrier_of = self._self_carrier
 
-        def send(outgoing: Any) -> Any:
-            response = carrier.send(outgoing, stream=stream, auth=None, follow_redirects=False)
+        def send(place: Any, outgoing: Any) -> Any:
+            carrier = carrier_of(place)
+            response = carrier.send(outgoing, stream=True, auth=None, follow_redirects=False)
             return without_cookies(response, carrier.cookies)
 
-        steps = shim.exchange(request, path, follow_redirects=self._self_follows(options))
-        return drive(steps, performer(request, send, "close"))
+        mode = Mode.PASS if options.get("stream") else Mode.WHOLE
+        steps = shim.exchange(request, path, follow_redirects=self._self_follows(options), mode=mode)
+        return drive(steps, Blocking(request, send, DONE))
 
     def close(self) -> None:
         """As ``Client.close``; also what an in-process gateway has open."""
-        self._self_carrier.close()
+        for carrier in self._self_carriers.values():
+            carrier.close()
         self.__wrapped__.close()
 
 
@@ -94,19 +104,21 @@ class AsyncHttpProxy(_HttpProxy):
         path = shim.takes(request)
         if path is None:
             return await self.__wrapped__.send(shim.let_pass(request), **options)
-        stream = options.get("stream", False)
-        carrier = self._self_carrier
+        carrier_of = self._self_carrier
 
-        async def send(outgoing: Any) -> Any:
-            response = await carrier.send(outgoing, stream=stream, auth=None, follow_redirects=False)
+        async def send(place: Any, outgoing: Any) -> Any:
+            carrier = carrier_of(place)
+            response = await carrier.send(outgoing, stream=True, auth=None, follow_redirects=False)
             return without_cookies(response, carrier.cookies)
 
-        steps = shim.exchange(request, path, follow_redirects=self._self_follows(options))
-        return await adrive(steps, performer(request, send, "aclose"))
+        mode = Mode.PASS if options.get("stream") else Mode.WHOLE
+        steps = shim.exchange(request, path, follow_redirects=self._self_follows(options), mode=mode)
+        return await adrive(steps, Awaiting(request, send, DONE))
 
     async def aclose(self) -> None:
         """As ``AsyncClient.aclose``; also what an in-process gateway has open."""
-        await self._self_carrier.aclose()
+        for carrier in self._self_carriers.values():
+            await carrier.aclose()
         await self.__wrapped__.aclose()
 
 
@@ -115,9 +127,13 @@ def http_proxy(client: Any, shim: Shim) -> _HttpProxy:
     if issubclass(type(client), _HttpProxy):
         client = client.__wrapped__
     is_async = is_async_client(client)
-    opener = getattr(shim.gateway, "async_transport" if is_async else "transport", None)
-    carrier = client if opener is None else _in_process(client, opener(), is_async=is_async)
-    return (AsyncHttpProxy if is_async else SyncHttpProxy)(client, shim, carrier)
+    opener = "async_transport" if is_async else "transport"
+    carriers = {
+        target: _in_process(client, getattr(target, opener)(), is_async=is_async)
+        for target in shim.plan.all_targets
+        if hasattr(target, opener)
+    }
+    return (AsyncHttpProxy if is_async else SyncHttpProxy)(client, shim, carriers)
 
 
 def _in_process(client: Any, transport: Any, *, is_async: bool) -> Any:

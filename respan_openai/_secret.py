@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 from hmac import compare_digest
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from .exceptions import ConfigError
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Secret:
@@ -19,6 +23,10 @@ class Secret:
 
     def reveal(self) -> str:
         """The key itself; call it where the header is built and nowhere else."""
+        return self._value
+
+    def identity(self) -> str:
+        """What tells this credential from others, for as long as the process lives."""
         return self._value
 
     def same_as(self, other: str) -> bool:
@@ -34,6 +42,33 @@ class Secret:
         )
 
 
+class LateSecret(Secret):
+    """A credential that a function returns each time it is needed, as rotating keys do."""
+
+    __slots__ = ("_ask", "_what")
+
+    def __init__(self, ask: Callable[[], object], *, what: str) -> None:
+        super().__init__("")
+        self._ask = ask
+        self._what = what
+
+    def reveal(self) -> str:
+        """Ask for it now.
+
+        Raises:
+            ConfigError: if the function returns something that no header carries.
+        """
+        return _checked(self._ask(), f"what the api_key function given to {self._what} returned")
+
+    def identity(self) -> str:
+        """The function's; the key may change and still open the same account."""
+        return f"function {id(self._ask)}"
+
+    def same_as(self, other: str) -> bool:
+        """Whether *other* is the key of this moment."""
+        return compare_digest(self.reveal().encode(), other.encode())
+
+
 def secret_from(value: object, variables: tuple[str, ...], *, what: str) -> Secret:
     """The key given as *value*, else the first of the environment *variables* that is set.
 
@@ -47,6 +82,12 @@ def secret_from(value: object, variables: tuple[str, ...], *, what: str) -> Secr
         if variable is None:
             raise ConfigError(f"{what} needs a key. Pass api_key=..., or set {' or '.join(variables)}.")
         value, source = os.environ[variable], f"the environment variable {variable}"
+    if callable(value):
+        return LateSecret(value, what=what)
+    return Secret(_checked(value, source))
+
+
+def _checked(value: object, source: str) -> str:
     if not isinstance(value, str):
         raise ConfigError(f"{source} is of type {type(value).__name__}; expected a string.")
     if not value or not value.isascii() or any(ch.isspace() or not ch.isprintable() for ch in value):
@@ -54,4 +95,4 @@ def secret_from(value: object, variables: tuple[str, ...], *, what: str) -> Secr
             f"{source} is empty or holds white space, control or non-ASCII characters, so it cannot be sent "
             "as a bearer token. Check for a line break or a quotation mark at its end."
         )
-    return Secret(value)
+    return value

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 __all__ = ["Attempt", "CallHook", "CallRecord"]
@@ -17,8 +21,14 @@ class Attempt:
         number: Starts at 1.
         target: Name of the target that was asked, e.g. ``respan``.
         model: Asked of that target; ``None`` if the request names none.
-        status: HTTP status, or ``None`` if no answer came.
-        ms: Milliseconds from sending to the answer's head, or to the failure.
+        status: HTTP status, or that of an error inside a 200; ``None`` if no answer came.
+        meaning: ``None`` for an answer, else what its failure was taken for: ``not_sent``, ``trust``, ``local``,
+            ``ambiguous``, ``overload``, ``fault``, ``policy``, ``request`` or ``committed``.
+        ms: Milliseconds from sending until it was clear what came of it.
+        wait: Seconds waited before it was sent.
+        received: Bytes of the body that had come by then, as they came over the wire or, where they were
+            compressed, unpacked.
+        possible_duplicate: Whether a provider may have worked on an earlier attempt of this call, and bill both.
         error: Class name of what was raised instead of an answer.
     """
 
@@ -26,7 +36,11 @@ class Attempt:
     target: str
     model: str | None
     status: int | None
+    meaning: str | None
     ms: float
+    wait: float
+    received: int
+    possible_duplicate: bool
     error: str | None
 
 
@@ -45,8 +59,10 @@ class CallRecord:
         ms: Milliseconds from the SDK's request to the last byte, or up to now while ``done`` is false.
         received: Bytes of the answer's body as they came over the wire; ``None`` while unknown.
         done: False while the body is still being read.
-        complete: Whether the body was read to its end; a stream given up early is not.
+        complete: Whether the answer came to its end; a stream given up early, or cut off, did not.
         cache_hit: What the gateway said in ``x-respan-cache``; ``None`` if it said nothing.
+        usage: Tokens as the provider counted them, in its own words; ``None`` if it did not say.
+        continued: Whether another target wrote the end of a stream that broke off (``Streams(continuation=True)``).
         log_id: The gateway's ``X-Respan-Log-Id``: the row in its log, for tracers to link to.
         error: Class name of what ended the call, if an exception did.
     """
@@ -61,6 +77,8 @@ class CallRecord:
     done: bool
     complete: bool
     cache_hit: bool | None
+    usage: Mapping[str, Any] | None
+    continued: bool
     log_id: str | None
     error: str | None
 

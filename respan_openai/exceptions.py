@@ -5,7 +5,13 @@
         ├── ParamsError          also ValueError          a parameter that the gateway could not honour
         ├── ConfigError          also ValueError          targets, keys, clients or families that do not fit
         ├── NotServedError                                a gateway-only client asked for something the gateway has not
-        └── RedirectRefused      also APIConnectionError  an answer that points to another origin
+        ├── RedirectRefused      also APIConnectionError  an answer that points to another origin
+        ├── CallFailed           also APIConnectionError  no target could be reached, or none gave an answer
+        │   ├── InvalidAnswer                             what came back is no answer
+        │   └── LimitExceeded                             what came back is larger than the limit set for it
+        ├── CallTimedOut         also APITimeoutError     the call's time was over
+        └── StreamInterrupted    also APIConnectionError  a stream broke off after content had been delivered
+            └── StreamIncomplete                          it ended politely, but before its end
 
     UserWarning
     └── RespanWarning                                     accepted, but probably not what was meant
@@ -19,7 +25,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from openai import APIConnectionError, OpenAIError
+from openai import APIConnectionError, APITimeoutError, OpenAIError
 
 
 if TYPE_CHECKING:
@@ -27,12 +33,18 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "CallFailed",
+    "CallTimedOut",
     "ConfigError",
+    "InvalidAnswer",
+    "LimitExceeded",
     "NotServedError",
     "ParamsError",
     "RedirectRefused",
     "RespanError",
     "RespanWarning",
+    "StreamIncomplete",
+    "StreamInterrupted",
 ]
 
 
@@ -87,6 +99,62 @@ class RedirectRefused(RespanError, APIConnectionError):  # noqa: N818 -- says wh
 
     def __init__(self, message: str, *, request: Any) -> None:
         APIConnectionError.__init__(self, message=message, request=request)
+
+
+class CallFailed(RespanError, APIConnectionError):  # noqa: N818 -- as above
+    """No target gave an answer, and going on was not allowed or not worth it; ``__cause__`` is the last reason.
+
+    ``record.attempts`` says who was asked and what came of it, and whether a provider may have worked and billed.
+    """
+
+    def __init__(self, message: str, *, request: Any) -> None:
+        APIConnectionError.__init__(self, message=message, request=request)
+
+
+class InvalidAnswer(CallFailed):
+    """The status said success, but what came is no answer: empty, HTML, no JSON, no choices, no stream."""
+
+
+class LimitExceeded(CallFailed):
+    """The answer grew beyond a limit of :class:`Limits`, which the message names. It was not read on."""
+
+
+class CallTimedOut(RespanError, APITimeoutError):  # noqa: N818 -- as above
+    """The call's time was over before an answer came, all attempts and waits together.
+
+    The time is the client's own ``timeout`` (seconds, the longer of ``read`` and ``connect``). A provider may have
+    worked and billed: ``record.attempts[-1].meaning`` tells.
+    """
+
+    def __init__(self, message: str, *, request: Any) -> None:
+        APITimeoutError.__init__(self, request=request)
+        self.message = message
+        self.args = (message,)
+
+
+class StreamInterrupted(RespanError, APIConnectionError):  # noqa: N818 -- as above
+    """A stream broke off after content had been delivered. Nothing was repeated: what was shown stays shown.
+
+    Attributes:
+        text: The answer's text so far (of the first choice).
+        events: Data events that arrived, the last one included.
+        received: Bytes that arrived.
+    """
+
+    def __init__(
+        self, message: str, *, request: Any, text: str = "", events: int = 0, received: int = 0
+    ) -> None:
+        APIConnectionError.__init__(self, message=message, request=request)
+        self.text = text
+        self.events = events
+        self.received = received
+
+
+class StreamIncomplete(StreamInterrupted):
+    """A stream ended without a break, but also without a ``finish_reason`` or the event that ends it.
+
+    ``Streams(incomplete="warn")`` or ``"allow"`` lets such answers pass.
+    """
 
 
 class RespanWarning(UserWarning):

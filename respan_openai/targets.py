@@ -8,29 +8,50 @@ taken from an allow-list, never copied and thinned out.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
+import openai
+
 from ._azure import deployment_of
 from ._carriers import CONTAINER_NEEDLE, Ambient, place
-from ._core.call import SERVED, Outgoing, Prepared, Raw, find_string, string_field, with_string
-from ._core.flow import origin_of, same_origin
+from ._core.call import (
+    SERVED,
+    Outgoing,
+    Prepared,
+    Raw,
+    dump_object,
+    find_string,
+    parse_object,
+    string_field,
+    with_string,
+)
+from ._core.health import health_of
+from ._core.origin import origin_of, same_origin
 from ._headers import HeaderRule, header_value
-from ._params import HEADER
+from ._params import CONTAINERS, HEADER, NAMES
 from ._secret import secret_from
 from ._warn import warn
 from .exceptions import ConfigError
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from ._azure import Deployment
     from ._core.call import Call
+    from ._core.health import Health
 
 
 __all__ = ["Gateway", "Provider"]
+
+#: Parameters that no provider knows. The exceptions are OpenAI's as well, with a meaning of their own.
+_OURS = (NAMES | frozenset(CONTAINERS)) - {"metadata", "prompt"}
+
+#: What the SDK takes for "not given"; ``omit`` is the newer name.
+_OMITTED = {type(openai.NOT_GIVEN), type(getattr(openai, "omit", openai.NOT_GIVEN))}
 
 #: Beta features the gateway documents (reference 001 and 002, header ``X-Respan-Beta``).
 BETA_FLAGS = frozenset({"token-breakdown-2026-03-26", "env-scoped-integrations-2026-03-28"})
@@ -107,7 +128,12 @@ class Gateway:
 
     name = "respan"
 
+    #: Refuses for its own reasons: budgets, limits, policies.
+    guards = True
+    direct = False
+
     _keeps_client_keys = False
+    _known_health: Health | None = None
 
     #: Paths that are sent here.
     paths = frozenset(path.decode() for path in SERVED)
@@ -204,6 +230,18 @@ class Gateway:
             outgoing.model if names_model else None,
         )
 
+    def health(self, call: Call) -> Health:
+        """What the process knows about this origin and key."""
+        if self._keeps_client_keys:
+            return health_of(self.name, origin_text(self._base), self._bearer(call).decode("latin-1"))
+        if self._known_health is None:
+            self._known_health = health_of(self.name, origin_text(self._base), self._key.reveal())
+        return self._known_health
+
+    def unfit(self, _call: Call) -> str | None:
+        """Any call can be put to a gateway."""
+        return None
+
     def _bearer(self, call: Call) -> bytes:
         # A client that was built for this very origin has the right key already, and may change it as it goes.
         own = call.header(b"authorization") if self._keeps_client_keys and self.owns(str(call.url)) else None
@@ -236,29 +274,129 @@ class Provider:
     Args:
         name: In records, in the model prefix ``name/`` and in ``X-Respan-Route-Provider``.
         base_url: With the version, as openai-python takes it: ``https://api.openai.com/v1``.
-        api_key: Sent as bearer token, to this origin only.
+        api_key: Sent as bearer token, to this origin only; or a function that returns it, asked at each attempt.
+        models: As a fallback: model asked for to this provider's name for it. A name that is not in it is sent as
+            it is, without a prefix that is this provider's name.
+        overrides: As a fallback: fields of the body to set; ``openai.omit`` takes one out:
+            ``{"temperature": omit}``.
         headers: Names of request headers to forward besides the SDK's own.
 
     Raises:
-        ConfigError: if the name, URL or key cannot be used.
+        ConfigError: if the name, URL or key cannot be used, or *models* or *overrides* are no such mapping.
     """
 
-    def __init__(self, name: str, base_url: str, api_key: str, *, headers: Iterable[str] = ()) -> None:
+    paths = Gateway.paths
+    guards = False
+    direct = False
+
+    def __init__(
+        self,
+        name: str,
+        base_url: str,
+        api_key: str | Callable[[], str],
+        *,
+        models: Mapping[str, str] | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        headers: Iterable[str] = (),
+    ) -> None:
         self.name = header_value(name, what="a provider's name").decode()
         self._base = checked_base(base_url)
         self._key = secret_from(api_key, (), what=f"Provider({name!r})")
         self._rule = HeaderRule(headers, target=name)
         self._host = (b"Host", urlsplit(self._base).netloc.encode())
+        self._models = _mapping(models, "models", of=str)
+        self._overrides = _mapping(overrides, "overrides", of=object)
 
     def __repr__(self) -> str:
         return f"Provider({self.name!r}, {self._base!r}, api_key='…')"
 
     def outgoing(self, path: str, headers: Raw, body: bytes) -> Outgoing:
         """The request for *path* with *body*; *headers* are those that came in, and pass the allow-list."""
-        kept, _, _ = self._rule.split(headers)
+        return self._outgoing(path, self._rule.split(headers).kept, body, string_field(body, "model"))
+
+    def build(self, call: Call) -> Outgoing:
+        """The request for *call* as a fallback: Respan's parameters left out, the model translated."""
+        kept, framing, _ = self._rule.split(call.headers)
+        if call.body is None or not is_object(call.body):
+            sent = self._outgoing(call.path, kept, None, None)
+            return sent._replace(extra=framing)
+        body = parse_object(stripped(call.path, call.body)) | self._overrides
+        model = body.get("model")
+        if isinstance(model, str):
+            body["model"] = model = self._models.get(model, model.removeprefix(f"{self.name}/"))
+        left_out = {name for name, value in self._overrides.items() if type(value) in _OMITTED}
+        sent_body = {name: value for name, value in body.items() if name not in left_out}
+        return self._outgoing(
+            call.path, kept, dump_object(sent_body), model if isinstance(model, str) else None
+        )
+
+    def health(self, _call: Call) -> Health:
+        """What the process knows about this origin and key."""
+        return health_of(self.name, origin_text(self._base), self._key.identity())
+
+    def unfit(self, call: Call) -> str | None:
+        """A call whose model or prompt only the gateway knows cannot be put to a provider."""
+        if self._models and not is_object(call.body):
+            return "its model stands in a body that is not JSON, and cannot be translated"
+        return unfit_elsewhere(call)
+
+    def _outgoing(self, path: str, kept: Raw, body: bytes | None, model: str | None) -> Outgoing:
         own = [(name, value) for name, value in kept if not name.lower().startswith(b"x-respan-")]
         bearer = (b"Authorization", b"Bearer " + self._key.reveal().encode())
-        return Outgoing(self._base + path, [self._host, *own, bearer], body, string_field(body, "model"))
+        return Outgoing(self._base + path, [self._host, *own, bearer], body, model)
+
+
+def _mapping(value: object, name: str, *, of: type) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping) or not all(
+        isinstance(key, str) and isinstance(held, of) for key, held in value.items()
+    ):
+        raise ConfigError(f"{name} must be a mapping from strings to {of.__name__}s.")
+    return dict(value)
+
+
+def is_object(body: bytes | None) -> bool:
+    """Whether *body* is there and looks like a JSON object; multipart does not."""
+    return body is not None and body.lstrip()[:1] == b"{"
+
+
+def unfit_elsewhere(call: Call) -> str | None:
+    """Why *call* can be served by a gateway only; ``None`` if a provider could."""
+    if not is_object(call.body):
+        return None
+    body = parse_object(call.body)
+    if not isinstance(body.get("model"), str):
+        return "it names no model; the gateway chooses one"
+    found = [body, *(body[name] for name in CONTAINERS if isinstance(body.get(name), dict))]
+    found += [{} if call.params is None else call.params.params]
+    if any(_is_stored_prompt(params.get("prompt")) for params in found):
+        return "its prompt is stored at the gateway"
+    return None
+
+
+def _is_stored_prompt(prompt: object) -> bool:
+    return isinstance(prompt, Mapping) and "prompt_id" in prompt
+
+
+def stripped(path: str, body: bytes) -> bytes | None:
+    """*body* without the gateway's parameters; ``None`` if it holds none.
+
+    ``metadata`` on a chat call is the gateway's too, unless the call is stored: OpenAI refuses it otherwise.
+    """
+    parsed = parse_object(body)
+    ours = {name for name in parsed if name in _OURS}
+    if path == "/chat/completions" and "metadata" in parsed and not parsed.get("store"):
+        ours.add("metadata")
+    if not ours:
+        return None
+    return dump_object({name: value for name, value in parsed.items() if name not in ours})
+
+
+def origin_text(url: str) -> str:
+    """Scheme, host and port of *url*, in one form."""
+    scheme, host, port = origin_of(url)
+    return f"{scheme}://{host}:{port}"
 
 
 def gateway_base(base_url: str | None) -> str:

@@ -17,6 +17,7 @@ from respan_openai import (
     ParamsError,
     RedirectRefused,
     RespanTransport,
+    StreamInterrupted,
     last_call,
     params,
     record_of,
@@ -357,16 +358,19 @@ async def test_a_stream_given_up_early(caller, gateway, told) -> None:
 
 
 async def test_a_stream_that_breaks(caller, served, gateway, told) -> None:
-    """A connection that dies in the middle is the SDK's error, and the record names it."""
+    """A connection that dies in the middle is an error that knows what arrived, and the record names it."""
     served.behave = lambda _seen: _cut_stream()
     client = wrap(caller.client(), gateway=gateway, on_call=told)
 
     stream = await caller.chat(client, stream=True)
-    with pytest.raises((openai.APIConnectionError, caller.library.TransportError)):
+    with pytest.raises(StreamInterrupted) as caught:
         await caller.items(stream)
 
     (record,) = told.records
-    assert (record.done, record.complete, record.error) == (True, False, "RemoteProtocolError")
+    assert (record.done, record.complete, record.error) == (True, False, "StreamInterrupted")
+    assert isinstance(caught.value, openai.APIConnectionError)
+    assert caught.value.text == "Hel"
+    assert caught.value.record == record == record_of(caught.value)
 
 
 async def test_the_last_event_in_two_pieces(caller, served, gateway, told) -> None:
@@ -380,9 +384,8 @@ async def test_the_last_event_in_two_pieces(caller, served, gateway, told) -> No
     assert told.records[0].complete
 
 
-async def test_a_stream_that_cannot_be_closed(caller, gateway) -> None:
+async def test_a_stream_that_cannot_be_closed(caller, served, gateway, told) -> None:
     """The hook is told all the same."""
-    from respan_openai._families import watch
 
     class Stuck(caller.library.SyncByteStream, caller.library.AsyncByteStream):
         def close(self) -> None:
@@ -391,28 +394,37 @@ async def test_a_stream_that_cannot_be_closed(caller, gateway) -> None:
         async def aclose(self) -> None:
             raise OSError
 
-    ends: list[tuple] = []
-    response = caller.library.Response(200, stream=Stuck())
-    watch(response, lambda *end: ends.append(end))
+    def stick(response) -> None:
+        response.stream = Stuck()
 
+    async def astick(response) -> None:
+        stick(response)
+
+    hooks = {"response": [astick if caller.is_async else stick]}
+    client = wrap(caller.client(http_client=caller.http(event_hooks=hooks)), gateway=gateway, on_call=told)
+    speech = client.audio.speech.with_streaming_response.create(model="m", input="x", voice="alloy")
+
+    response = await caller(speech.__aenter__ if caller.is_async else speech.__enter__)
     with pytest.raises(OSError):  # noqa: PT011 -- any will do
-        await caller(response.aclose if caller.is_async else response.close)
+        await caller(response.close)
 
-    assert len(ends) == 1
+    assert len(told.records) == 1
 
 
 def _cut_stream():
+    role, content, *_ = chat_events("Hel")
     yield stream_head()
-    yield next(chunked(next(chat_events("Hel"))))
+    yield from [*chunked(role, content)][:2]
     raise ConnectionAbortedError
 
 
 async def test_the_first_event_is_not_held_back(caller, served, gateway) -> None:
-    """The first chunk reaches the caller before the server sends the second."""
+    """The first content reaches the caller before the server sends the second."""
     may_go_on = threading.Event()
 
     def slowly(_seen):
-        first, *rest = chat_events("Hel", "lo!")
+        role, content, *rest = chat_events("Hel", "lo!")
+        first = role + content
         yield stream_head()
         yield b"%x\r\n%s\r\n" % (len(first), first)
         assert may_go_on.wait(10)

@@ -7,6 +7,7 @@ costs more than everything else this package does.
 from __future__ import annotations
 
 import json
+from enum import Enum
 from typing import Any, NamedTuple, cast
 
 
@@ -59,6 +60,17 @@ class Outgoing(NamedTuple):
         return f"Outgoing({self.url!r}, model={self.model!r})"
 
 
+class Mode(Enum):
+    """How the body of an answer is read."""
+
+    #: At once, by us: it is checked before anybody sees it.
+    WHOLE = "whole"
+    #: As a stream of events: held back up to the first content, then watched.
+    EVENTS = "events"
+    #: By the caller, as it comes: speech, and whatever is read by ``with_streaming_response``.
+    PASS = "pass"
+
+
 class Call(NamedTuple):
     """One call of the SDK.
 
@@ -71,6 +83,9 @@ class Call(NamedTuple):
         body: ``None`` if it is not in memory: multipart, or a generator that can be read once.
         params: What holds for the call without standing in it; ``None`` if nothing does.
         follow_redirects: Whether the user's HTTP client follows them at all.
+        mode: How the answer's body is read.
+        timeout: Seconds for the whole call, to its answer or to the first content of a stream; ``None`` for no limit.
+        first_content: Seconds to the first content of a stream that the call asks for; ``None`` if it does not.
     """
 
     method: str
@@ -81,6 +96,9 @@ class Call(NamedTuple):
     body: bytes | None
     params: Any = None
     follow_redirects: bool = True
+    mode: Mode = Mode.PASS
+    timeout: float | None = None
+    first_content: float | None = None
 
     def __repr__(self) -> str:
         # As for Outgoing: the headers hold the provider's key, the body the prompt.
@@ -165,6 +183,11 @@ def string_field(body: bytes | None, key: str) -> str | None:
         return found.value
     value = parse_object(body).get(key) if b'"%s"' % key.encode() in body else None
     return value if isinstance(value, str) else None
+
+
+def asks_for_stream(body: bytes) -> bool:
+    """Whether *body* has ``"stream": true`` somewhere; inside a string it would be escaped."""
+    return body.rfind(b'"stream":true') >= 0 or body.rfind(b'"stream": true') >= 0
 
 
 def with_string(body: bytes, key: str, value: str) -> bytes:

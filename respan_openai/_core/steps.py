@@ -1,7 +1,7 @@
 """What a flow may ask for.
 
 A flow is a generator that yields these and is sent what came of them; a driver (``_drive``) does the work.
-Steps are values, so a test of a flow compares them with ``==``.
+Steps are values, so a test of a flow compares them with ``==``. Times are monotonic seconds.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from .call import Outgoing
 
-    Flow = Generator["Step", Any, "Answer | Refusal"]
+    Flow = Generator["Step", Any, Any]
 
 
 class Answer(Protocol):
@@ -35,8 +35,16 @@ class Place(Protocol):
     name: str
 
 
+class Overdue(Exception):  # noqa: N818 -- what happened, told to a flow; it reaches no user
+    """Thrown into a flow when a step was not over by its ``until``."""
+
+
+class TooLarge(Exception):  # noqa: N818 -- as above
+    """Thrown into a flow when a body grew beyond the step's ``limit``."""
+
+
 class Now:
-    """Answered with the monotonic time in seconds. ``NOW`` is the only one."""
+    """Answered with the time. ``NOW`` is the only one."""
 
     __slots__ = ()
 
@@ -47,23 +55,91 @@ class Now:
 NOW: Final = Now()
 
 
+class Draw:
+    """Answered with a random number, uniform in 0 to 1. ``DRAW`` is the only one."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "DRAW"
+
+
+DRAW: Final = Draw()
+
+
 class Send(NamedTuple):
-    """Answered with an ``Answer`` whose body is not read, or thrown what the HTTP library raised."""
+    """Answered with an ``Answer`` whose body is not read, or thrown what the HTTP library raised.
+
+    Attributes:
+        place: Whom to send it to.
+        outgoing: What.
+        until: When the head must have come; ``None`` for no limit besides the request's own.
+        idle: Most seconds that the body may pause; ``None`` for no limit besides the request's own.
+    """
 
     place: Place
     outgoing: Outgoing
+    until: float | None = None
+    idle: float | None = None
+
+
+class Read(NamedTuple):
+    """Read the whole body. Answered with it, unpacked; thrown ``Overdue``, ``TooLarge`` or what was raised."""
+
+    answer: Answer
+    limit: int
+    until: float | None = None
+
+
+class Next(NamedTuple):
+    """Answered with the next bytes of the body, unpacked, or with ``None`` after the last; thrown as for ``Read``."""
+
+    answer: Answer
+    until: float | None = None
 
 
 class Close(NamedTuple):
-    """Give the connection of an answer back that nobody will read."""
+    """Give the connection of an answer back that nobody will read to its end."""
 
     answer: Answer
 
 
-Step = Now | Send | Close
+class Sleep(NamedTuple):
+    """Let *seconds* pass."""
+
+    seconds: float
 
 
-class Refusal(NamedTuple):
-    """What a flow returns instead of an answer that must not be delivered: the reason, for the user."""
+class Replay:
+    """Answered with the request's body if it can be had again, whole, else with ``None``. ``REPLAY`` is the only one."""
 
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "REPLAY"
+
+
+REPLAY: Final = Replay()
+
+
+class Tell(NamedTuple):
+    """A line for the log: what is done next and why. Holds names, statuses and numbers, no text of a call.
+
+    Attributes:
+        action: ``retry`` or ``fallback``.
+        target: Whose attempt failed.
+        reason: Why.
+        onward: Who is asked next.
+        attempt: Number of the failed attempt.
+        wait: Seconds until then.
+    """
+
+    action: str
+    target: str
     reason: str
+    onward: str
+    attempt: int
+    wait: float
+
+
+Step = Now | Draw | Send | Read | Next | Close | Sleep | Replay | Tell

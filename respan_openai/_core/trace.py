@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..calls import Attempt, CallRecord
 
@@ -11,37 +11,52 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
 
-class _Tried(NamedTuple):
+class Tried(NamedTuple):
+    """An attempt that is over; times are monotonic seconds. As ``Attempt`` otherwise."""
+
     target: str
     model: str | None
     status: int | None
+    meaning: str | None
     began: float
     ended: float
-    error: str | None
+    wait: float = 0.0
+    received: int = 0
+    possible_duplicate: bool = False
+    error: str | None = None
 
 
 class Trace:
-    """One call as it goes. Times are monotonic seconds."""
+    """One call as it goes.
+
+    Attributes:
+        began: When the SDK handed the request over, in monotonic seconds; so are all times here.
+        tried: Attempts, in order.
+        usage: Tokens as the provider counted them.
+        continued: Whether another target wrote the end of a broken stream.
+    """
 
     __slots__ = (
-        "_began",
         "_complete",
+        "_delivered",
         "_ended",
         "_error",
         "_headers",
-        "_model",
         "_path",
         "_received",
-        "_target",
-        "_tried",
+        "began",
+        "continued",
+        "tried",
+        "usage",
     )
 
     def __init__(self, path: str, began: float) -> None:
         self._path = path
-        self._began = began
-        self._tried: list[_Tried] = []
-        self._target: str | None = None
-        self._model: str | None = None
+        self.began = began
+        self.tried: list[Tried] = []
+        self.usage: Mapping[str, Any] | None = None
+        self.continued = False
+        self._delivered: Tried | None = None
         self._headers: Mapping[str, str] = {}
         self._ended: float | None = None
         self._received: int | None = None
@@ -53,33 +68,25 @@ class Trace:
         """Whether the call has ended."""
         return self._ended is not None
 
-    @property
-    def _last(self) -> float:
-        return self._tried[-1].ended if self._tried else self._began
-
-    def answered(self, target: str, model: str | None, status: int, now: float) -> None:
-        """A head came back; the attempt began when the one before it ended."""
-        self._tried.append(_Tried(target, model, status, self._last, now, None))
-
-    def failed(self, target: str, model: str | None, error: BaseException, now: float) -> None:
-        """An exception came back instead."""
-        self._tried.append(_Tried(target, model, None, self._last, now, type(error).__name__))
-
-    def deliver(self, target: str, model: str | None, headers: Mapping[str, str]) -> None:
-        """The last answer is the one that the SDK gets."""
-        self._target, self._model, self._headers = target, model, headers
+    def deliver(self, tried: Tried, headers: Mapping[str, str]) -> None:
+        """The answer of *tried*, which has *headers*, is the one that the SDK gets."""
+        self._delivered, self._headers = tried, headers
 
     @property
     def delivered(self) -> float:
-        """When the last answer came."""
-        return self._last
+        """When it was clear what the last attempt had come to."""
+        return self.tried[-1].ended if self.tried else self.began
 
     def describe(self, headers: MutableMapping[str, str]) -> None:
         """Add to *headers* who answered, asked for which model, in how many attempts."""
-        headers["x-respan-target"] = self._target or ""
-        headers["x-respan-attempts"] = str(len(self._tried))
-        if self._model is not None and self._model.isascii() and self._model.isprintable():
-            headers["x-respan-model"] = self._model
+        tried = self._delivered
+        if tried is None:
+            return
+        headers["x-respan-target"] = tried.target
+        headers["x-respan-attempts"] = str(len(self.tried))
+        model = tried.model
+        if model is not None and model.isascii() and model.isprintable():
+            headers["x-respan-model"] = model
 
     def end(self, now: float, *, received: int | None = None, error: BaseException | None = None) -> bool:
         """Close the record; False if it was closed before. ``GeneratorExit`` means given up by the reader."""
@@ -92,18 +99,20 @@ class Trace:
 
     def record(self, now: float) -> CallRecord:
         """The record as it stands at *now*."""
-        delivered = self._tried[-1].status if self._target is not None else None
+        tried = self._delivered
         return CallRecord(
             path=self._path,
-            target=self._target,
-            model=self._model,
-            status=delivered,
-            attempts=tuple(_attempt(number, tried) for number, tried in enumerate(self._tried, 1)),
-            ms=((now if self._ended is None else self._ended) - self._began) * 1000,
+            target=tried and tried.target,
+            model=tried and tried.model,
+            status=tried and tried.status,
+            attempts=tuple(_attempt(number, tried) for number, tried in enumerate(self.tried, 1)),
+            ms=((now if self._ended is None else self._ended) - self.began) * 1000,
             received=self._received,
             done=self.done,
             complete=self._complete,
             cache_hit=_CACHE.get(self._headers.get("x-respan-cache", "")),
+            usage=self.usage,
+            continued=self.continued,
             log_id=self._headers.get("x-respan-log-id"),
             error=self._error,
         )
@@ -112,12 +121,16 @@ class Trace:
 _CACHE = {"hit": True, "miss": False}
 
 
-def _attempt(number: int, tried: _Tried) -> Attempt:
+def _attempt(number: int, tried: Tried) -> Attempt:
     return Attempt(
         number=number,
         target=tried.target,
         model=tried.model,
         status=tried.status,
+        meaning=tried.meaning,
         ms=(tried.ended - tried.began) * 1000,
+        wait=tried.wait,
+        received=tried.received,
+        possible_duplicate=tried.possible_duplicate,
         error=tried.error,
     )

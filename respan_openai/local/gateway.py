@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from anyio.lowlevel import RunVar
 
+from .._core.health import Health
 from .._core.steps import Close, Send
 from .._drive import adrive, drive
 from .._families import family_of
@@ -97,6 +98,7 @@ class LocalGateway(Gateway):
     ) -> None:
         self._providers = _by_name(providers)
         self._accepted = None if api_keys is None else _secrets(api_keys)
+        self._known_health = Health(self.name, BASE_URL)  # two of them have nothing in common
         super().__init__(self._accepted[0].reveal() if self._accepted else _ANY_KEY, BASE_URL)
 
     @classmethod

@@ -1,0 +1,189 @@
+"""Bodies of answers as they come: bounded in size and time, handed on from the middle, watched to their end.
+
+Each class here is a stream of httpx's or httpx2's, blocking and awaited at once, as the families' own
+``ByteStream`` is; what both colours do is a method that neither waits nor reads.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ._core.steps import TooLarge
+from ._families import family_of
+
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+
+#: Under this key an answer whose body is being read keeps its iterator.
+_CHUNKS = "respan_openai.chunks"
+
+_ENCODING = "content-encoding"
+#: Headers of a body as it was on the wire; untrue of one that was unpacked.
+_WIRE = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
+
+
+class _Classes(NamedTuple):
+    bounded: type[Any]
+    guarded: type[Any]
+
+
+@lru_cache(maxsize=2)
+def _classes(family: Any) -> _Classes:  # noqa: C901 -- classes, whose methods it counts as its own branches
+    class Bounded(family.SyncByteStream, family.AsyncByteStream):  # type: ignore[misc]
+        """A stream that ends when it has become too large."""
+
+        def __init__(self, stream: Any, limit: int, passed: Callable[[], None] | None) -> None:
+            self._stream = stream
+            self._left = limit
+            self._passed = passed
+
+        def _check(self, chunk: bytes) -> None:
+            self._left -= len(chunk)
+            if self._left < 0:
+                raise TooLarge
+            if self._passed is not None:
+                self._passed()
+
+        def __iter__(self) -> Iterator[bytes]:
+            for chunk in self._stream:
+                self._check(chunk)
+                yield chunk
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            async for chunk in self._stream:
+                self._check(chunk)
+                yield chunk
+
+        def close(self) -> None:
+            self._stream.close()
+
+        async def aclose(self) -> None:
+            await self._stream.aclose()
+
+    class Guarded(family.SyncByteStream, family.AsyncByteStream):  # type: ignore[misc]
+        """A stream that goes on from the middle, under the eyes of a guard.
+
+        *resume* is asked, once, for chunks to go on with after a break; it is blocking or awaited as the stream is.
+        """
+
+        def __init__(self, stream: Any, held: list[bytes], rest: Any, guard: Any, resume: Any) -> None:
+            self._stream = stream
+            self._held = held
+            self._rest = rest
+            self._guard = guard
+            self._resume = resume
+
+        def __iter__(self) -> Iterator[bytes]:
+            guard, held, self._held = self._guard, self._held, []
+            try:
+                yield from held
+                del held
+                for chunk in self._rest:
+                    guard.passed(chunk)
+                    yield chunk
+                guard.over()
+            except GeneratorExit:
+                guard.left()
+                raise
+            except BaseException as exc:
+                further = self._resume and self._resume(exc)
+                if not further:
+                    error = guard.broken(exc)
+                    if error is exc:
+                        raise
+                    raise error from exc
+                yield from further
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            guard, held, self._held = self._guard, self._held, []
+            try:
+                for chunk in held:
+                    yield chunk
+                del held
+                async for chunk in self._rest:
+                    guard.passed(chunk)
+                    yield chunk
+                guard.over()
+            except GeneratorExit:
+                guard.left()
+                raise
+            except BaseException as exc:
+                further = self._resume and await self._resume(exc)
+                if not further:
+                    error = guard.broken(exc)
+                    if error is exc:
+                        raise
+                    raise error from exc
+                async for chunk in further:
+                    yield chunk
+
+        def close(self) -> None:
+            try:
+                self._stream.close()
+            finally:
+                self._guard.left()
+
+        async def aclose(self) -> None:
+            try:
+                await self._stream.aclose()
+            finally:
+                self._guard.left()
+
+    return _Classes(Bounded, Guarded)
+
+
+def bound(response: Any, limit: int, passed: Callable[[], None] | None = None) -> None:
+    """Let the body of *response*, which is not read yet, end beyond *limit* bytes; *passed* is told of each chunk."""
+    response.stream = _classes(family_of(response)).bounded(response.stream, limit, passed)
+
+
+def is_packed(response: Any) -> bool:
+    """Whether the body comes compressed, so that its bytes on the wire say nothing about its size."""
+    return response.headers.get(_ENCODING, "identity") != "identity"
+
+
+def chunks_of(response: Any, *, awaited: bool) -> Any:
+    """The iterator over the unpacked body of *response*, the same one each time."""
+    chunks = response.extensions.get(_CHUNKS)
+    if chunks is None:
+        if is_packed(response):
+            chunks = response.aiter_bytes() if awaited else response.iter_bytes()
+        else:
+            chunks = aiter(response.stream) if awaited else iter(response.stream)
+        response.extensions[_CHUNKS] = chunks
+    return chunks
+
+
+def whole(response: Any, body: bytes, *, status: int | None = None) -> Any:
+    """*response*, read, with *body* for its unpacked body."""
+    return _rebuilt(response, status, content=body)
+
+
+def guarded(response: Any, guard: Any, held: list[bytes] | None = None, resume: Any = None) -> Any:
+    """*response*, its body under the eyes of *guard*: *held*, which was taken from it before, then the rest."""
+    rest = response.extensions.pop(_CHUNKS, None)
+    stream = response.stream
+    made = _classes(family_of(response)).guarded(
+        stream, held or [], stream if rest is None else rest, guard, resume
+    )
+    if rest is not None and is_packed(response):
+        return _rebuilt(response, None, stream=made)
+    response.stream = made
+    return response
+
+
+def _rebuilt(response: Any, status: int | None, **body: Any) -> Any:
+    new = family_of(response).Response(
+        response.status_code if status is None else status,
+        headers=[item for item in response.headers.raw if item[0].lower() not in _WIRE],
+        extensions=response.extensions,
+        history=response.history,
+        **body,
+    )
+    with suppress(RuntimeError):  # known once a client has closed the answer
+        new.elapsed = response.elapsed
+    return new

@@ -1,0 +1,169 @@
+"""What the SDK gets at the end of a call: an answer of its own family, for its own request, or an error."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, cast
+
+import openai
+
+from ._bodies import guarded, whole
+from ._context import TRACE, attach
+from ._core.judge import Fault
+from ._families import family_of
+from ._guard import Guard
+from ._perform import UNPACKED
+from .exceptions import (
+    CallFailed,
+    CallTimedOut,
+    InvalidAnswer,
+    LimitExceeded,
+    RedirectRefused,
+    RespanError,
+)
+
+
+if TYPE_CHECKING:
+    from ._core.attempt import Outcome
+    from ._core.plan import Plan
+    from ._core.trace import Trace
+    from ._guard import Ended
+
+
+#: Under this key the error lies in the ``extensions`` of a response that stands for it.
+ERROR = "respan_openai.error"
+
+#: Since this version the SDK lets an ``OpenAIError`` of the transport pass (openai/_base_client.py);
+#: before, it repeats the call and hides the error in an ``APIConnectionError``.
+_LETS_ERRORS_PASS = tuple(int(part) for part in openai.VERSION.split(".")[:2]) >= (2, 32)
+
+_SHOULD_RETRY = "x-should-retry"
+
+
+def answer_of(outcome: Outcome, request: Any, trace: Trace, plan: Plan, ended: Ended) -> Any:
+    """The response for an attempt that brought an answer; *ended* is told when its body was read or given up."""
+    response: Any = outcome.answer
+    held = outcome.held
+    trace.deliver(outcome.tried, response.headers)
+    if held is None or outcome.watch is not None:
+        guard = Guard(
+            outcome.watch,
+            sum(map(len, held or ())),
+            request=request,
+            streams=plan.streams,
+            limits=plan.limits,
+            idle=plan.timeouts.idle if outcome.watch is not None else None,
+            ended=ended,
+        )
+        response = guarded(response, guard, held)
+    elif UNPACKED in response.extensions:
+        response = whole(response, response.extensions.pop(UNPACKED))
+    return dressed(response, request, trace)
+
+
+def dressed(response: Any, request: Any, trace: Trace) -> Any:
+    """*response* as the answer to the SDK's own request, which has no key of ours: users see it as ``exc.request``."""
+    response.request = request
+    response.next_request = None
+    response.extensions[TRACE] = trace
+    trace.describe(response.headers)
+    return response
+
+
+def failure_of(outcome: Outcome, request: Any, trace: Trace, plan: Plan, ended: Ended) -> Any:
+    """The response for a failure that has one; the SDK makes its error of it, and repeats nothing.
+
+    Raises:
+        RespanError: for a failure that has none.
+    """
+    verdict, answer = outcome.verdict, cast("Any", outcome.answer)
+    if answer is None or verdict is None:
+        raise _error_of(outcome, request, plan) from outcome.error
+    trace.deliver(outcome.tried, answer.headers)
+    status = verdict.status or answer.status_code
+    if 200 <= answer.status_code < 300:
+        if status < 400:
+            raise InvalidAnswer(_invalid(outcome, verdict.reason), request=request)
+        response = whole(answer, _error_body(outcome), status=status)
+    elif outcome.over:
+        response = whole(answer, outcome.body)
+    else:
+        guard = Guard(
+            None, 0, request=request, streams=plan.streams, limits=plan.limits, idle=None, ended=ended
+        )
+        response = guarded(answer, guard, outcome.held)
+    response.headers[_SHOULD_RETRY] = "false"
+    return dressed(response, request, trace)
+
+
+def _error_body(outcome: Outcome) -> bytes:
+    watch = outcome.watch
+    if watch is None or watch.error is None:
+        return outcome.body
+    return json.dumps({"error": watch.error}).encode()
+
+
+def _invalid(outcome: Outcome, reason: str) -> str:
+    return (
+        f"{outcome.target.name} answered {getattr(outcome.answer, 'status_code', None)}, but what came is no answer: "
+        f"{reason}. Nothing of it was delivered; it may have been billed."
+    )
+
+
+def _error_of(outcome: Outcome, request: Any, plan: Plan) -> RespanError:
+    name, fault, error = outcome.target.name, outcome.fault, outcome.error
+    if outcome.refused is not None:
+        return RedirectRefused(outcome.refused, request=request)
+    if fault is Fault.LIMIT:
+        return LimitExceeded(
+            f"The answer of {name} is larger than {plan.limits.body} bytes, the limit of Limits(body=...), or an event "
+            f"of it larger than {plan.limits.event} bytes, that of Limits(event=...).",
+            request=request,
+        )
+    kind = type(error).__name__
+    if fault is Fault.READ_TIMEOUT or "Timeout" in kind:
+        return CallTimedOut(
+            f"{name} did not answer in the time that the client's timeout allows for the whole call.",
+            request=request,
+        )
+    # Not every message: one about a header shows the header.
+    said = f": {error}" if fault in {Fault.CONNECT, Fault.CERTIFICATE, Fault.READ} and str(error) else ""
+    return CallFailed(f"{name} {_WHAT.get(fault, 'failed')} ({kind}{said}).", request=request)
+
+
+_WHAT = {
+    Fault.CONNECT: "could not be reached",
+    Fault.CERTIFICATE: "showed a certificate that is not accepted, so nothing was sent, there or elsewhere",
+    Fault.POOL: "was not asked, because the client's connection pool is exhausted",
+    Fault.UNSENDABLE: "was not asked, because the request cannot be sent",
+    Fault.PROXY: "could not be reached through the proxy",
+    Fault.WRITE: "broke the connection while the request was being sent",
+    Fault.READ: "broke the connection before the answer was whole",
+    Fault.PROTOCOL: "answered with something that is not HTTP",
+    Fault.DECODING: "sent a body that cannot be unpacked",
+}
+
+
+def blamed(error: BaseException, request: Any, trace: Trace, now: float) -> Any:
+    """Point *error* at the SDK's own request; a response to stand for it, where the SDK would repeat the call."""
+    attach(error, trace)
+    family = family_of(request)
+    for each in (error, error.__cause__):
+        if isinstance(each, family.RequestError | family.HTTPStatusError):
+            cast("Any", each).request = request
+        if isinstance(each, family.HTTPStatusError):  # from a response hook that calls raise_for_status()
+            cast("Any", each).response.request = request
+    if not isinstance(error, RespanError):
+        return None
+    error.record = trace.record(now)
+    return None if _LETS_ERRORS_PASS else _stand_in(error, request, trace)
+
+
+def _stand_in(error: RespanError, request: Any, trace: Trace) -> Any:
+    return family_of(request).Response(
+        400,
+        headers={_SHOULD_RETRY: "false"},
+        json={"error": {"message": str(error), "type": type(error).__name__, "code": "respan_openai"}},
+        request=request,
+        extensions={ERROR: error, TRACE: trace},
+    )

@@ -1,0 +1,151 @@
+"""Stands by while a delivered stream is read, and tells how it ended.
+
+Nothing is repeated once content was shown. What remains is the truth: a stream that breaks off, falls silent or
+ends before its end is an error, with what arrived so far.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._clock import now
+from ._core.judge import Fault
+from ._core.sse import EventTooLarge
+from ._core.steps import Overdue
+from ._families import fault_of
+from ._warn import warn
+from .exceptions import LimitExceeded, StreamIncomplete, StreamInterrupted
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._core.sse import Watch
+    from .policy import Limits, Streams
+
+    Ended = Callable[["Guard", BaseException | None], None]
+
+
+class Unreadable(Exception):  # noqa: N818 -- a note from the guard to itself; it reaches no user
+    """An event came that the SDK could not have read."""
+
+
+class Incomplete(Exception):  # noqa: N818 -- as above
+    """The bytes ended, the answer did not."""
+
+
+class Guard:
+    """Watches one delivered body.
+
+    Args:
+        watch: Has seen what was held back; ``None`` for a body that is no stream of events.
+        received: Bytes of what was held back.
+        request: The SDK's own.
+        streams: What to do about an answer that is not complete.
+        limits: For the text of an error.
+        idle: Most seconds between content events; ``None`` for no limit.
+        ended: Told once, with the error if there is one; ``GeneratorExit`` means that the reader went away.
+    """
+
+    __slots__ = ("_at", "_ended", "_idle", "_limits", "_request", "_seen", "_streams", "received", "watch")
+
+    def __init__(
+        self,
+        watch: Watch | None,
+        received: int,
+        *,
+        request: Any,
+        streams: Streams,
+        limits: Limits,
+        idle: float | None,
+        ended: Ended,
+    ) -> None:
+        self.watch = watch
+        self.received = received
+        self._request = request
+        self._streams = streams
+        self._limits = limits
+        self._idle = idle
+        self._ended: Ended | None = ended
+        self._seen = 0 if watch is None else watch.content
+        self._at = 0.0 if idle is None else now()
+
+    def passed(self, chunk: bytes) -> None:
+        """See *chunk* go by; what is raised here keeps it from the reader."""
+        self.received += len(chunk)
+        watch = self.watch
+        if watch is None:
+            return
+        watch.feed(chunk)
+        if watch.content != self._seen:
+            self._seen = watch.content
+            self._at = now()
+        elif watch.garbage is not None and watch.error is None:
+            raise Unreadable(watch.garbage)
+        elif self._idle is not None and not watch.complete and now() - self._at > self._idle:
+            raise Overdue
+
+    def over(self) -> None:
+        """The last byte has passed."""
+        watch = self.watch
+        if watch is not None:
+            watch.close()
+            if not watch.complete and watch.error is None and not self._let_pass():
+                raise Incomplete
+        self._end(None)
+
+    def _let_pass(self) -> bool:
+        if self._streams.incomplete == "warn":
+            warn(
+                "A stream ended without a finish_reason or the event that ends it: the answer may be cut off."
+            )
+        return self._streams.incomplete != "raise"
+
+    def left(self) -> None:
+        """The reader wants no more: he has seen the end, or gave up before."""
+        watch = self.watch
+        seen_all = watch is not None and (watch.done or watch.complete)
+        self._end(None if seen_all else GeneratorExit())
+
+    def broken(self, error: BaseException) -> BaseException:
+        """*error* happened on the way; what to raise for it."""
+        raised = self._error_for(error)
+        self._end(raised)
+        return raised
+
+    def _error_for(self, error: BaseException) -> BaseException:
+        so_far: dict[str, Any] = {"request": self._request, "received": self.received}
+        if self.watch is not None:
+            so_far |= {"text": self.watch.text, "events": self.watch.events}
+        if isinstance(error, Incomplete):
+            return StreamIncomplete(
+                "The stream ended without a finish_reason or the event that ends it, so the answer may be cut off. "
+                'exc.text has what arrived; Streams(incomplete="warn") lets such answers pass.',
+                **so_far,
+            )
+        if isinstance(error, EventTooLarge):
+            return LimitExceeded(
+                f"An event of the stream is larger than {self._limits.event} bytes, the limit of Limits(event=...).",
+                request=self._request,
+            )
+        reason = self._reason(error)
+        if reason is None:
+            return error
+        return StreamInterrupted(
+            f"The stream broke off after {self.received} bytes: {reason}. It was not repeated, because content had "
+            "been delivered; exc.text has what arrived.",
+            **so_far,
+        )
+
+    def _reason(self, error: BaseException) -> str | None:
+        if isinstance(error, Unreadable):
+            return f"an event cannot be read ({error})"
+        fault = fault_of(error)
+        if fault is Fault.READ_TIMEOUT:
+            return "no content came in time (Timeouts(idle=...), or the client's read timeout)"
+        return None if fault is None else f"the connection failed ({type(error).__name__})"
+
+    def _end(self, error: BaseException | None) -> None:
+        ended, self._ended = self._ended, None
+        if ended is not None:
+            ended(self, error)

@@ -1,0 +1,309 @@
+"""Carries out what a flow asks for: the same table of steps twice, once blocking and once awaited.
+
+How long a step may take is bounded twice. The HTTP library's own timeouts end a silent peer; they hold for each
+single read, so a peer that drips is ended between two chunks, when the time is over. Awaited steps also run
+under a cancel scope, which ends anything in time. A blocking read that has begun cannot be cancelled: for the
+body, the connection is shut down from a timer; for the head there is no way to do it, so a head that drips byte
+by byte ends at the library's limit for its size (100 KiB, h11) or at the read timeout, whichever comes first.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import socket
+import threading
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from ._bodies import bound, chunks_of, is_packed
+from ._clock import asleep, now, sleep
+from ._core.steps import DRAW, NOW, REPLAY, Close, Next, Overdue, Read, Send, Sleep, Tell, TooLarge
+from ._families import rebuilt
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+#: Under this key the body of an answer lies that came compressed and was read.
+UNPACKED = "respan_openai.body"
+
+_log = logging.getLogger("respan_openai")
+
+#: Bodies that are not in memory are read again up to this size, in bytes.
+MAX_REPLAY = 32 << 20
+
+#: A timeout is shortened, or a timer set, if it would pass the deadline by more than this factor.
+_SLACK = 1.05
+
+_NO_TIMEOUT: dict[str, float | None] = {"connect": None, "read": None, "write": None, "pool": None}
+
+
+class _Performer:
+    """One call's steps.
+
+    Args:
+        request: The SDK's own.
+        send: Puts a request on the wire for a place: ``send(place, request)``; awaited if the performer is.
+        mark: Among the extensions of what is sent.
+    """
+
+    def __init__(self, request: Any, send: Callable[[Any, Any], Any], mark: str) -> None:
+        self._request = request
+        self._send_on = send
+        self._mark = mark
+        self._timeout: dict[str, float | None] = _NO_TIMEOUT
+        self._steps: dict[Any, Callable[[Any], Any]] = {
+            Send: self._send,
+            Read: self._read,
+            Next: self._next,
+            Close: self._close,
+            Sleep: self._sleep,
+            Tell: _tell,
+        }
+
+    def __call__(self, step: Any) -> Any:
+        if step is NOW:
+            return now()
+        if step is DRAW:
+            return random.random()  # noqa: S311 -- spreads load, hides nothing
+        if step is REPLAY:
+            return self._replay()
+        return self._steps[type(step)](step)
+
+    def _rebuilt(self, step: Send) -> Any:
+        own = self._request.extensions.get("timeout", _NO_TIMEOUT)
+        self._timeout = timeout = dict(own)
+        if step.until is not None:
+            left = step.until - now()
+            if left <= 0:
+                raise Overdue
+            for name, seconds in own.items():
+                if seconds is None or seconds > left * _SLACK:
+                    timeout[name] = left
+        return rebuilt(self._request, step.outgoing, self._mark, timeout)
+
+    def _head_came(self, step: Send) -> None:
+        # The library looks here again when it begins to read the body (httpcore, ``_receive_response_body``).
+        read = self._request.extensions.get("timeout", _NO_TIMEOUT).get("read")
+        self._timeout["read"] = (
+            step.idle if read is None or (step.idle is not None and step.idle < read) else read
+        )
+
+    def _shorten(self, until: float | None) -> float | None:
+        """Let a body that is about to be read be silent no longer than until *until*; the seconds left."""
+        if until is None:
+            return None
+        left = until - now()
+        read = self._timeout["read"]
+        if left <= 0:
+            raise Overdue
+        if read is None or left * _SLACK < read:
+            self._timeout["read"] = left
+        return left
+
+    def _send(self, step: Send) -> Any:
+        raise NotImplementedError
+
+    def _read(self, step: Read) -> Any:
+        raise NotImplementedError
+
+    def _next(self, step: Next) -> Any:
+        raise NotImplementedError
+
+    def _close(self, step: Close) -> Any:
+        raise NotImplementedError
+
+    def _sleep(self, step: Sleep) -> Any:
+        raise NotImplementedError
+
+    def _replay(self) -> Any:
+        raise NotImplementedError
+
+    def _is_replayable(self) -> bool:
+        length = self._request.headers.get("content-length", "")
+        return length.isdigit() and int(length) <= MAX_REPLAY
+
+    def _replayed(self, body: bytes) -> bytes | None:
+        # A part that cannot be rewound comes back shorter than it was announced, and must not be sent so.
+        return body if len(body) == int(self._request.headers["content-length"]) else None
+
+
+def _tell(step: Tell) -> None:
+    _log.info(
+        "%s: %s failed (%s), asking %s in %.2f s",
+        step.action,
+        step.target,
+        step.reason,
+        step.onward,
+        step.wait,
+        extra={f"respan_{name}": value for name, value in step._asdict().items()},
+    )
+
+
+class Blocking(_Performer):
+    """For ``Client`` and transports of its kind."""
+
+    def _send(self, step: Send) -> Any:
+        response = self._send_on(step.place, self._rebuilt(step))
+        self._head_came(step)
+        return response
+
+    def _read(self, step: Read) -> bytes:
+        response = step.answer
+        left = self._shorten(step.until)
+        alarm = _Alarm(response, step.until, self._timeout["read"])
+        bound(response, step.limit, alarm.passed if left is not None else None)
+        with alarm:
+            return _joined(response.iter_bytes(), step) if is_packed(response) else response.read()  # type: ignore[no-any-return]
+
+    def _next(self, step: Next) -> bytes | None:
+        chunks = chunks_of(step.answer, awaited=False)
+        alarm = _Alarm(step.answer, step.until, self._timeout["read"])
+        alarm.passed()
+        with alarm:
+            chunk: bytes | None = next(chunks, None)
+        return chunk
+
+    def _close(self, step: Close) -> None:
+        step.answer.close()
+
+    def _sleep(self, step: Sleep) -> None:
+        sleep(step.seconds)
+
+    def _replay(self) -> bytes | None:
+        if not self._is_replayable():
+            return None
+        with suppress(Exception):
+            return self._replayed(self._request.read())
+        return None
+
+
+class Awaiting(_Performer):
+    """For ``AsyncClient`` and transports of its kind, on asyncio and trio."""
+
+    async def _send(self, step: Send) -> Any:
+        request = self._rebuilt(step)
+        response = await _in_time(step.until, partial(self._send_on, step.place, request))
+        self._head_came(step)
+        return response
+
+    async def _read(self, step: Read) -> bytes:
+        self._shorten(step.until)
+        bound(step.answer, step.limit)
+        body: bytes = await _in_time(step.until, partial(_read_all, step))
+        return body
+
+    async def _next(self, step: Next) -> bytes | None:
+        chunks = chunks_of(step.answer, awaited=True)
+        chunk: bytes | None = await _in_time(step.until, partial(anext, chunks, None))
+        return chunk
+
+    async def _close(self, step: Close) -> None:
+        await step.answer.aclose()
+
+    async def _sleep(self, step: Sleep) -> None:
+        await asleep(step.seconds)
+
+    async def _replay(self) -> bytes | None:
+        if not self._is_replayable():
+            return None
+        with suppress(Exception):
+            return self._replayed(await self._request.aread())
+        return None
+
+
+async def _in_time(until: float | None, work: Callable[[], Any]) -> Any:
+    if until is None:
+        return await work()
+    with anyio.move_on_after(until - now()) as scope:
+        return await work()
+    if scope.cancelled_caught:
+        raise Overdue
+    return None
+
+
+async def _read_all(step: Read) -> bytes:
+    response = step.answer
+    if not is_packed(response):
+        return await response.aread()  # type: ignore[no-any-return]
+    chunks, size = [], 0
+    async for chunk in response.aiter_bytes():
+        size = _counted(size, chunk, step)
+        chunks.append(chunk)
+    return _unpacked(response, chunks)
+
+
+def _joined(body: Iterator[bytes], step: Read) -> bytes:
+    chunks, size = [], 0
+    for chunk in body:
+        size = _counted(size, chunk, step)
+        chunks.append(chunk)
+    return _unpacked(step.answer, chunks)
+
+
+def _counted(size: int, chunk: bytes, step: Read) -> int:
+    # An answer of 300 KB can unpack to 300 MB, so what is counted is what it unpacks to.
+    size += len(chunk)
+    if size > step.limit:
+        raise TooLarge
+    return size
+
+
+def _unpacked(response: Any, chunks: list[bytes]) -> bytes:
+    response.extensions[UNPACKED] = body = b"".join(chunks)
+    return body
+
+
+class _Alarm:
+    """Ends a blocking read whose own timeout would outlast the deadline, by shutting the connection down.
+
+    The timer is started only when a read is slow enough to need it: it is a thread.
+    """
+
+    __slots__ = ("_rang", "_read", "_response", "_timer", "_until")
+
+    def __init__(self, response: Any, until: float | None, read: float | None) -> None:
+        self._response = response
+        self._until = until
+        self._read = read
+        self._timer: threading.Timer | None = None
+        self._rang = False
+
+    def passed(self) -> None:
+        """Something came, or is about to be waited for.
+
+        Raises:
+            Overdue: if the time is over.
+        """
+        if self._until is None:
+            return
+        left = self._until - now()
+        if left <= 0:
+            raise Overdue
+        if self._timer is None and (self._read is None or left * _SLACK < self._read):
+            self._timer = threading.Timer(left, self._ring)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _ring(self) -> None:
+        self._rang = True
+        stream = self._response.extensions.get("network_stream")
+        connection = None if stream is None else stream.get_extra_info("socket")
+        if connection is not None:
+            with suppress(OSError):
+                # Past ssl.SSLSocket, whose own shutdown() takes the TLS state from under the blocked read.
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._rang and (error is None or isinstance(error, Exception)):
+            raise Overdue from error

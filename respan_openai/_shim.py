@@ -1,0 +1,274 @@
+"""The shim: one configuration at work, from the SDK's request to the response that it gets.
+
+``Shim.exchange`` is everything that happens in between. It is a generator like the flow inside it, so the blocking
+and the awaited entrances each add one line.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from ._carriers import Ambient
+from ._clock import now
+from ._context import ambient, attach, set_newest
+from ._controls import controls_of
+from ._core.call import Call, Mode, Outgoing, asks_for_stream, parse_object, served_path, string_field
+from ._core.flow import flow
+from ._core.plan import Plan
+from ._core.trace import Trace
+from ._delivery import answer_of, blamed, failure_of
+from ._families import body_in_memory, fault_of, rebuilt
+from ._params import CARRIERS, CONTAINERS, check
+from ._warn import warn
+from .exceptions import ConfigError, NotServedError, RespanError
+from .fallbacks import DIRECT, fallback_of
+from .policy import Breaker, Hedge, Limits, Retry, Streams, Timeouts
+from .targets import Gateway
+
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+
+    from ._core.attempt import Outcome
+    from ._guard import Guard
+    from .calls import CallHook
+
+
+_log = logging.getLogger("respan_openai")
+
+#: Headers in which a key may stand.
+_CREDENTIALS = ("authorization", "api-key", "x-api-key")
+
+#: Marks a request that has been through a shim, so that a second one on its way leaves it alone.
+DONE = "respan_openai.done"
+
+_SPEECH = "/audio/speech"
+
+_NO_TIMEOUT: dict[str, float | None] = {}
+
+T = TypeVar("T")
+
+
+class Shim:
+    """One configuration, at work: where calls go, and what is added to them."""
+
+    def __init__(
+        self, gateway: Gateway, plan: Plan, defaults: Mapping[str, Any] | None, on_call: CallHook | None
+    ) -> None:
+        self.gateway = gateway
+        self.plan = plan
+        self._noted: set[tuple[str | None, str | None]] = set()
+        self._defaults = Ambient(check(defaults)) if defaults else None
+        self._merged: tuple[Ambient | None, Ambient | None] = (None, self._defaults)
+        self._on_call = on_call
+
+    def takes(self, request: Any) -> str | None:
+        """The path to serve for *request*; ``None`` if it is the business of the SDK and its provider alone.
+
+        An empty path stands for a call that must not go anywhere: it carries the gateway's key to somebody else.
+        """
+        if DONE in request.extensions:
+            return None
+        path = served_path(request.method, request.url.raw_path)
+        if path in self.gateway.paths:
+            return path
+        return "" if self._is_astray(request) else None
+
+    def _is_astray(self, request: Any) -> bool:
+        # The gateway's key, on its way to somebody else.
+        values = [value for name in _CREDENTIALS for value in request.headers.get_list(name)]
+        return any(map(self.gateway.holds, values)) and not self.gateway.owns(str(request.url))
+
+    def let_pass(self, request: Any) -> Any:
+        """*request* for the provider: as it is, but for parameters of ours in its headers."""
+        found = [name for name in CARRIERS if name in request.headers]
+        if not found or DONE in request.extensions or self.gateway.owns(str(request.url)):
+            return request
+        rest = [item for item in request.headers.raw if item[0].decode("latin-1").lower() not in found]
+        return rebuilt(request, Outgoing(str(request.url), rest), DONE)
+
+    def params(self) -> Ambient | None:
+        """Context over ``defaults``; merged once for each pair of them."""
+        inner = ambient()
+        if self._defaults is None or inner is None:
+            return inner or self._defaults
+        known, merged = self._merged
+        if known is not inner:
+            merged = self._defaults.under(inner)
+            self._merged = (inner, merged)
+        return merged
+
+    def exchange(
+        self, request: Any, path: str, *, follow_redirects: bool, mode: Mode | None = None
+    ) -> Generator[Any, Any, Any]:
+        """From the SDK's *request* for *path* to the response that it gets.
+
+        Its body is read as *mode* says; ``None`` lets the request tell.
+        """
+        trace = Trace(path or request.url.path, now())
+        set_newest(trace)
+        try:
+            call = self._call(request, path, follow_redirects, mode)
+            outcome = yield from flow(call, self.plan, trace)
+            ended = partial(self._body_ended, trace, outcome, call)
+            if outcome.verdict is None:
+                response = answer_of(outcome, request, trace, self.plan, ended)
+                self._note_model(outcome, call)
+            else:
+                response = failure_of(outcome, request, trace, self.plan, ended)
+        except GeneratorExit:
+            raise
+        except BaseException as exc:
+            self._end(trace, now(), error=exc)
+            stand_in = blamed(exc, request, trace, now())
+            if stand_in is None:
+                raise
+            return stand_in
+        if outcome.over and outcome.watch is None:
+            self._end(trace, trace.delivered, received=outcome.tried.received)
+        return response
+
+    def _call(self, request: Any, path: str, follow_redirects: bool, mode: Mode | None) -> Call:
+        if not path:
+            raise NotServedError(
+                f"The gateway does not serve {request.method} {request.url.path}, and this client has no key but "
+                "the gateway's, which must not reach a provider. Use a client with a provider's key for this call."
+            )
+        body, params = body_in_memory(request), self.params()
+        first_content = None
+        if mode is not Mode.WHOLE and body is not None and asks_for_stream(body):
+            mode, first_content = Mode.EVENTS, _first_token_timeout(body, params)
+        elif mode is None:
+            mode = Mode.PASS if path == _SPEECH else Mode.WHOLE
+        timeout = request.extensions.get("timeout", _NO_TIMEOUT)
+        return Call(
+            request.method,
+            request.url,
+            request.url.raw_path,
+            path,
+            request.headers.raw,
+            body,
+            params,
+            follow_redirects,
+            mode,
+            _whole_call(timeout.get("read"), timeout.get("connect")),
+            first_content,
+        )
+
+    def _body_ended(
+        self, trace: Trace, outcome: Outcome, call: Call, guard: Guard, error: BaseException | None
+    ) -> None:
+        if guard.watch is not None:
+            trace.usage = guard.watch.usage
+        if error is not None and isinstance(error, RespanError):
+            attach(error, trace)
+            outcome.target.health(call).faulted(now(), 0.5, self.plan.breaker, probe=False)
+        self._end(trace, now(), error=error, received=guard.received)
+        if isinstance(error, RespanError):
+            error.record = trace.record(now())
+
+    def _note_model(self, outcome: Outcome, call: Call) -> None:
+        """Warn, once, that a fallback answers with another model than the one that was asked for."""
+        if outcome.target is self.plan.targets[0]:
+            return
+        asked, answered = string_field(call.body, "model"), outcome.tried.model
+        if asked == answered or (asked, answered) in self._noted:
+            return
+        self._noted.add((asked, answered))
+        warn(
+            f"{outcome.target.name} answered with the model {answered!r}; {asked!r} was asked for. Said once."
+        )
+
+    def _end(
+        self, trace: Trace, at: float, *, error: BaseException | None = None, received: int | None = None
+    ) -> None:
+        if trace.end(at, error=error, received=received) and self._on_call is not None:
+            try:
+                self._on_call(trace.record(at))
+            except Exception:
+                _log.exception("on_call raised; the call that it was told about is not affected.")
+
+
+def _whole_call(read: float | None, connect: float | None) -> float | None:
+    # One plain call can take as long as its longest timeout; all attempts together may take no longer.
+    if read is None:
+        return None
+    return read if connect is None or connect < read else connect
+
+
+def _first_token_timeout(body: bytes, params: Ambient | None) -> float | None:
+    ambient = None if params is None else params.params.get("first_token_timeout")
+    if b'"first_token_timeout"' not in body:
+        return ambient
+    parsed = parse_object(body)
+    found = [parsed, *(parsed[name] for name in CONTAINERS if isinstance(parsed.get(name), dict))]
+    said = next((each["first_token_timeout"] for each in found if "first_token_timeout" in each), ambient)
+    return said if isinstance(said, int | float) and said > 0 else ambient
+
+
+class Settings(NamedTuple):
+    """What ``wrap()`` and the transports are told; see :func:`wrap`. ``None`` stands for the default."""
+
+    gateway: Any = None
+    fallbacks: Any = None
+    retry: Any = None
+    timeouts: Any = None
+    breaker: Any = None
+    hedge: Any = None
+    streams: Any = None
+    limits: Any = None
+    defaults: Any = None
+    on_call: Any = None
+
+
+def make_shim(settings: Settings, *, client: Any = None) -> Shim:
+    """A shim from what a user said, for *client* where it is known.
+
+    Raises:
+        ConfigError: if a setting is not of its kind, or there is no key for the gateway.
+        ParamsError: if *defaults* are not accepted.
+    """
+    gateway = Gateway() if settings.gateway is None else settings.gateway
+    if not isinstance(gateway, Gateway):
+        raise ConfigError(
+            f"gateway= is of type {type(gateway).__name__}; expected Gateway(...), OpenRouter(...) or "
+            "LocalGateway(...)."
+        )
+    fallback = fallback_of(settings.fallbacks)
+    if client is not None and DIRECT in fallback.all:
+        _check_direct(client, gateway)
+    plan = Plan(
+        targets=(gateway, *fallback.targets),
+        named=fallback.at(gateway),
+        retry=_of(Retry, settings.retry, "retry") or Retry(),
+        breaker=_of(Breaker, settings.breaker, "breaker") or Breaker(),
+        timeouts=_of(Timeouts, settings.timeouts, "timeouts") or Timeouts(),
+        streams=_of(Streams, settings.streams, "streams") or Streams(),
+        limits=_of(Limits, settings.limits, "limits") or Limits(),
+        hedge=_of(Hedge, settings.hedge, "hedge"),
+        explain=fault_of,
+        controls=controls_of,
+    )
+    return Shim(gateway, plan, settings.defaults, settings.on_call)
+
+
+def _of(kind: type[T], value: object, name: str) -> T | None:
+    if value is None or isinstance(value, kind):
+        return value
+    raise ConfigError(f"{name}= is of type {type(value).__name__}; expected {kind.__name__}(...).")
+
+
+def _check_direct(client: Any, gateway: Gateway) -> None:
+    key = client.api_key
+    if gateway.owns(str(client.base_url)):
+        raise ConfigError(
+            "DIRECT is no fallback for this client: its base_url already is the gateway. Use Provider(...), or build the "
+            "client for the provider."
+        )
+    if isinstance(key, str) and gateway.holds(key):
+        raise ConfigError(
+            "DIRECT is no fallback for this client: it has no key but the gateway's, which must not reach a provider. "
+            "Build it with the provider's key, or use Provider(name, base_url, api_key)."
+        )
