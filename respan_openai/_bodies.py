@@ -83,8 +83,7 @@ def _classes(family: Any) -> _Classes:  # noqa: C901 -- classes, whose methods i
                 yield from held
                 del held
                 for chunk in self._rest:
-                    guard.passed(chunk)
-                    yield chunk
+                    yield guard.passed(chunk)
                 guard.over()
             except GeneratorExit:
                 guard.left()
@@ -105,8 +104,7 @@ def _classes(family: Any) -> _Classes:  # noqa: C901 -- classes, whose methods i
                     yield chunk
                 del held
                 async for chunk in self._rest:
-                    guard.passed(chunk)
-                    yield chunk
+                    yield guard.passed(chunk)
                 guard.over()
             except GeneratorExit:
                 guard.left()
@@ -143,7 +141,8 @@ def bound(response: Any, limit: int, passed: Callable[[], None] | None = None) -
 
 def is_packed(response: Any) -> bool:
     """Whether the body comes compressed, so that its bytes on the wire say nothing about its size."""
-    return response.headers.get(_ENCODING, "identity") != "identity"
+    packing: str = response.headers.get(_ENCODING, "identity")
+    return packing != "identity"
 
 
 def chunks_of(response: Any, *, awaited: bool) -> Any:

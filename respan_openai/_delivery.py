@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import openai
 
@@ -24,7 +25,10 @@ from .exceptions import (
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ._core.attempt import Outcome
+    from ._core.call import Call
     from ._core.plan import Plan
     from ._core.trace import Trace
     from ._guard import Ended
@@ -40,10 +44,28 @@ _LETS_ERRORS_PASS = tuple(int(part) for part in openai.VERSION.split(".")[:2]) >
 _SHOULD_RETRY = "x-should-retry"
 
 
-def answer_of(outcome: Outcome, request: Any, trace: Trace, plan: Plan, ended: Ended) -> Any:
-    """The response for an attempt that brought an answer; *ended* is told when its body was read or given up."""
+class Asked(NamedTuple):
+    """One call of the SDK: its request, what that means, its record in the making, and the rules it follows."""
+
+    request: Any
+    call: Call
+    trace: Trace
+    plan: Plan
+
+
+def answer_of(
+    asked: Asked, outcome: Outcome, ended: Ended, resume: Callable[[Guard, BaseException], Any] | None = None
+) -> Any:
+    """The response for an attempt that brought an answer.
+
+    *ended* is told when its body was read or given up; *resume* is asked for chunks to go on with after a break.
+    """
+    request, trace, plan = asked.request, asked.trace, asked.plan
     response: Any = outcome.answer
-    held = outcome.held
+    held, continues = (
+        outcome.held,
+        plan.streams.continuation and resume is not None and outcome.watch is not None,
+    )
     trace.deliver(outcome.tried, response.headers)
     if held is None or outcome.watch is not None:
         guard = Guard(
@@ -54,8 +76,11 @@ def answer_of(outcome: Outcome, request: Any, trace: Trace, plan: Plan, ended: E
             limits=plan.limits,
             idle=plan.timeouts.idle if outcome.watch is not None else None,
             ended=ended,
+            whole_events=continues,
         )
-        response = guarded(response, guard, held)
+        response = guarded(
+            response, guard, held, partial(resume, guard) if resume is not None and continues else None
+        )
     elif UNPACKED in response.extensions:
         response = whole(response, response.extensions.pop(UNPACKED))
     return dressed(response, request, trace)
@@ -70,12 +95,13 @@ def dressed(response: Any, request: Any, trace: Trace) -> Any:
     return response
 
 
-def failure_of(outcome: Outcome, request: Any, trace: Trace, plan: Plan, ended: Ended) -> Any:
+def failure_of(asked: Asked, outcome: Outcome, ended: Ended) -> Any:
     """The response for a failure that has one; the SDK makes its error of it, and repeats nothing.
 
     Raises:
         RespanError: for a failure that has none.
     """
+    request, trace, plan = asked.request, asked.trace, asked.plan
     verdict, answer = outcome.verdict, cast("Any", outcome.answer)
     if answer is None or verdict is None:
         raise _error_of(outcome, request, plan) from outcome.error
@@ -131,7 +157,7 @@ def _error_of(outcome: Outcome, request: Any, plan: Plan) -> RespanError:
     return CallFailed(f"{name} {_WHAT.get(fault, 'failed')} ({kind}{said}).", request=request)
 
 
-_WHAT = {
+_WHAT: dict[Fault | None, str] = {
     Fault.CONNECT: "could not be reached",
     Fault.CERTIFICATE: "showed a certificate that is not accepted, so nothing was sent, there or elsewhere",
     Fault.POOL: "was not asked, because the client's connection pool is exhausted",

@@ -26,12 +26,21 @@ if TYPE_CHECKING:
     Ended = Callable[["Guard", BaseException | None], None]
 
 
+#: What ends an event (HTML standard, 9.2.6).
+_BLANK_LINES = (b"\n\n", b"\r\n\r\n", b"\r\r")
+
+
 class Unreadable(Exception):  # noqa: N818 -- a note from the guard to itself; it reaches no user
     """An event came that the SDK could not have read."""
 
 
 class Incomplete(Exception):  # noqa: N818 -- as above
     """The bytes ended, the answer did not."""
+
+
+def can_resume(error: BaseException) -> bool:
+    """Whether *error* is a stream's breaking off, not its reader's doing nor a limit of ours."""
+    return isinstance(error, Incomplete | Unreadable) or fault_of(error) not in {None, Fault.LIMIT}
 
 
 class Guard:
@@ -44,10 +53,22 @@ class Guard:
         streams: What to do about an answer that is not complete.
         limits: For the text of an error.
         idle: Most seconds between content events; ``None`` for no limit.
+        whole_events: Let only whole events pass, so that others can follow after a break.
         ended: Told once, with the error if there is one; ``GeneratorExit`` means that the reader went away.
     """
 
-    __slots__ = ("_at", "_ended", "_idle", "_limits", "_request", "_seen", "_streams", "received", "watch")
+    __slots__ = (
+        "_at",
+        "_ended",
+        "_idle",
+        "_limits",
+        "_request",
+        "_seen",
+        "_streams",
+        "_tail",
+        "received",
+        "watch",
+    )
 
     def __init__(
         self,
@@ -59,6 +80,7 @@ class Guard:
         limits: Limits,
         idle: float | None,
         ended: Ended,
+        whole_events: bool = False,
     ) -> None:
         self.watch = watch
         self.received = received
@@ -67,15 +89,16 @@ class Guard:
         self._limits = limits
         self._idle = idle
         self._ended: Ended | None = ended
+        self._tail: bytes | None = b"" if whole_events else None
         self._seen = 0 if watch is None else watch.content
         self._at = 0.0 if idle is None else now()
 
-    def passed(self, chunk: bytes) -> None:
-        """See *chunk* go by; what is raised here keeps it from the reader."""
+    def passed(self, chunk: bytes) -> bytes:
+        """See *chunk* go by; returns what the reader may have of it. What is raised here keeps it from him."""
         self.received += len(chunk)
         watch = self.watch
         if watch is None:
-            return
+            return chunk
         watch.feed(chunk)
         if watch.content != self._seen:
             self._seen = watch.content
@@ -84,6 +107,13 @@ class Guard:
             raise Unreadable(watch.garbage)
         elif self._idle is not None and not watch.complete and now() - self._at > self._idle:
             raise Overdue
+        return chunk if self._tail is None else self._up_to_last_event(chunk)
+
+    def _up_to_last_event(self, chunk: bytes) -> bytes:
+        chunk = (self._tail or b"") + chunk
+        end = max(chunk.rfind(blank) + len(blank) if blank in chunk else 0 for blank in _BLANK_LINES)
+        self._tail = chunk[end:]
+        return chunk[:end]
 
     def over(self) -> None:
         """The last byte has passed."""
@@ -93,6 +123,11 @@ class Guard:
             if not watch.complete and watch.error is None and not self._let_pass():
                 raise Incomplete
         self._end(None)
+
+    def passes_on(self) -> Watch | None:
+        """Another guard stands by from here on. The watch, if there is one."""
+        self._ended = None
+        return self.watch
 
     def _let_pass(self) -> bool:
         if self._streams.incomplete == "warn":

@@ -15,7 +15,7 @@ import socket
 import threading
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 
@@ -154,12 +154,12 @@ class Blocking(_Performer):
         return response
 
     def _read(self, step: Read) -> bytes:
-        response = step.answer
+        response: Any = step.answer
         left = self._shorten(step.until)
         alarm = _Alarm(response, step.until, self._timeout["read"])
         bound(response, step.limit, alarm.passed if left is not None else None)
         with alarm:
-            return _joined(response.iter_bytes(), step) if is_packed(response) else response.read()  # type: ignore[no-any-return]
+            return _joined(response.iter_bytes(), step) if is_packed(response) else response.read()
 
     def _next(self, step: Next) -> bytes | None:
         chunks = chunks_of(step.answer, awaited=False)
@@ -170,7 +170,7 @@ class Blocking(_Performer):
         return chunk
 
     def _close(self, step: Close) -> None:
-        step.answer.close()
+        cast("Any", step.answer).close()
 
     def _sleep(self, step: Sleep) -> None:
         sleep(step.seconds)
@@ -204,7 +204,7 @@ class Awaiting(_Performer):
         return chunk
 
     async def _close(self, step: Close) -> None:
-        await step.answer.aclose()
+        await cast("Any", step.answer).aclose()
 
     async def _sleep(self, step: Sleep) -> None:
         await asleep(step.seconds)
@@ -228,7 +228,7 @@ async def _in_time(until: float | None, work: Callable[[], Any]) -> Any:
 
 
 async def _read_all(step: Read) -> bytes:
-    response = step.answer
+    response: Any = step.answer
     if not is_packed(response):
         return await response.aread()  # type: ignore[no-any-return]
     chunks, size = [], 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 from copy import copy
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
 import wrapt
@@ -19,11 +19,9 @@ from openai import APIStatusError
 from ._context import attach, newest
 from ._core.call import Mode
 from ._delivery import ERROR
-from ._drive import adrive, drive
 from ._families import family_of, is_async_client, without_cookies
 from ._lift import accepted, lifted
-from ._perform import Awaiting, Blocking
-from ._shim import DONE
+from ._shim import awaiting, blocking
 from .exceptions import NotServedError
 from .fallbacks import base_of
 
@@ -85,8 +83,10 @@ class SyncHttpProxy(_HttpProxy):
             return without_cookies(response, carrier.cookies)
 
         mode = Mode.PASS if options.get("stream") else Mode.WHOLE
-        steps = shim.exchange(request, path, follow_redirects=self._self_follows(options), mode=mode)
-        return drive(steps, Blocking(request, send, DONE))
+        again = partial(blocking, request, send)
+        return again(
+            shim.exchange(request, path, again, follow_redirects=self._self_follows(options), mode=mode)
+        )
 
     def close(self) -> None:
         """As ``Client.close``; also what an in-process gateway has open."""
@@ -112,8 +112,10 @@ class AsyncHttpProxy(_HttpProxy):
             return without_cookies(response, carrier.cookies)
 
         mode = Mode.PASS if options.get("stream") else Mode.WHOLE
-        steps = shim.exchange(request, path, follow_redirects=self._self_follows(options), mode=mode)
-        return await adrive(steps, Awaiting(request, send, DONE))
+        again = partial(awaiting, request, send)
+        return await again(
+            shim.exchange(request, path, again, follow_redirects=self._self_follows(options), mode=mode)
+        )
 
     async def aclose(self) -> None:
         """As ``AsyncClient.aclose``; also what an in-process gateway has open."""

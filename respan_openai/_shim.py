@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from ._carriers import Ambient
 from ._clock import now
 from ._context import ambient, attach, set_newest
+from ._continuation import continued
 from ._controls import controls_of
 from ._core.call import Call, Mode, Outgoing, asks_for_stream, parse_object, served_path, string_field
 from ._core.flow import flow
 from ._core.plan import Plan
+from ._core.steps import Close
 from ._core.trace import Trace
-from ._delivery import answer_of, blamed, failure_of
+from ._delivery import Asked, answer_of, blamed, failure_of
+from ._drive import adrive, drive
 from ._families import body_in_memory, fault_of, rebuilt
+from ._guard import can_resume
 from ._params import CARRIERS, CONTAINERS, check
+from ._perform import Awaiting, Blocking
 from ._warn import warn
 from .exceptions import ConfigError, NotServedError, RespanError
 from .fallbacks import DIRECT, fallback_of
@@ -29,7 +34,7 @@ from .targets import Gateway
 
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Awaitable, Callable, Generator, Mapping
 
     from ._core.attempt import Outcome
     from ._guard import Guard
@@ -49,6 +54,10 @@ _SPEECH = "/audio/speech"
 _NO_TIMEOUT: dict[str, float | None] = {}
 
 T = TypeVar("T")
+
+if TYPE_CHECKING:
+    Steps = Generator[Any, Any, Any]
+    Again = Callable[[Steps], Any]
 
 
 class Shim:
@@ -101,23 +110,22 @@ class Shim:
         return merged
 
     def exchange(
-        self, request: Any, path: str, *, follow_redirects: bool, mode: Mode | None = None
-    ) -> Generator[Any, Any, Any]:
+        self, request: Any, path: str, again: Again, *, follow_redirects: bool, mode: Mode | None = None
+    ) -> Steps:
         """From the SDK's *request* for *path* to the response that it gets.
 
-        Its body is read as *mode* says; ``None`` lets the request tell.
+        Its body is read as *mode* says; ``None`` lets the request tell. *again* performs further steps of the call
+        when its answer is being read and breaks off: at once, or with an awaitable of what they return.
         """
         trace = Trace(path or request.url.path, now())
         set_newest(trace)
         try:
             call = self._call(request, path, follow_redirects, mode)
             outcome = yield from flow(call, self.plan, trace)
-            ended = partial(self._body_ended, trace, outcome, call)
-            if outcome.verdict is None:
-                response = answer_of(outcome, request, trace, self.plan, ended)
-                self._note_model(outcome, call)
-            else:
-                response = failure_of(outcome, request, trace, self.plan, ended)
+            if outcome.verdict is not None and outcome.watch is not None and not outcome.over:
+                yield Close(cast("Any", outcome.answer))
+                outcome.over = True
+            response = self._response(Asked(request, call, trace, self.plan), outcome, again)
         except GeneratorExit:
             raise
         except BaseException as exc:
@@ -126,9 +134,36 @@ class Shim:
             if stand_in is None:
                 raise
             return stand_in
-        if outcome.over and outcome.watch is None:
+        if outcome.over and (outcome.watch is None or outcome.verdict is not None):
             self._end(trace, trace.delivered, received=outcome.tried.received)
         return response
+
+    def _response(self, asked: Asked, outcome: Outcome, again: Again) -> Any:
+        ended = partial(self._body_ended, asked, outcome)
+        if outcome.verdict is not None:
+            return failure_of(asked, outcome, ended)
+        if outcome.target is not self.plan.targets[0]:
+            self._note_model(outcome, asked.call)
+
+        def resume(guard: Guard, error: BaseException) -> Any:
+            return again(self._resumed(asked, outcome, guard, error))
+
+        return answer_of(asked, outcome, ended, resume)
+
+    def _resumed(self, asked: Asked, outcome: Outcome, guard: Guard, error: BaseException) -> Steps:
+        """The chunks that another target goes on with after *error*; ``None`` if nobody can or may."""
+        rest = continued(asked.call, self.plan, guard.watch)
+        if rest is None or not can_resume(error):
+            return None
+        outcome.target.health(asked.call).faulted(now(), 0.5, self.plan.breaker, probe=False)
+        further = yield from flow(*rest, asked.trace)
+        if further.verdict is not None:
+            if not further.over:
+                yield Close(cast("Any", further.answer))
+            return None
+        asked.trace.continued = True
+        guard.passes_on()
+        return answer_of(asked, further, partial(self._body_ended, asked, further)).stream
 
     def _call(self, request: Any, path: str, follow_redirects: bool, mode: Mode | None) -> Call:
         if not path:
@@ -157,28 +192,25 @@ class Shim:
             first_content,
         )
 
-    def _body_ended(
-        self, trace: Trace, outcome: Outcome, call: Call, guard: Guard, error: BaseException | None
-    ) -> None:
+    def _body_ended(self, asked: Asked, outcome: Outcome, guard: Guard, error: BaseException | None) -> None:
+        trace = asked.trace
         if guard.watch is not None:
             trace.usage = guard.watch.usage
         if error is not None and isinstance(error, RespanError):
             attach(error, trace)
-            outcome.target.health(call).faulted(now(), 0.5, self.plan.breaker, probe=False)
+            outcome.target.health(asked.call).faulted(now(), 0.5, self.plan.breaker, probe=False)
         self._end(trace, now(), error=error, received=guard.received)
         if isinstance(error, RespanError):
             error.record = trace.record(now())
 
     def _note_model(self, outcome: Outcome, call: Call) -> None:
         """Warn, once, that a fallback answers with another model than the one that was asked for."""
-        if outcome.target is self.plan.targets[0]:
+        pair = string_field(call.body, "model"), outcome.tried.model
+        if pair[0] == pair[1] or pair in self._noted:
             return
-        asked, answered = string_field(call.body, "model"), outcome.tried.model
-        if asked == answered or (asked, answered) in self._noted:
-            return
-        self._noted.add((asked, answered))
+        self._noted.add(pair)
         warn(
-            f"{outcome.target.name} answered with the model {answered!r}; {asked!r} was asked for. Said once."
+            f"{outcome.target.name} answered with the model {pair[1]!r}; {pair[0]!r} was asked for. This is said once."
         )
 
     def _end(
@@ -206,6 +238,16 @@ def _first_token_timeout(body: bytes, params: Ambient | None) -> float | None:
     found = [parsed, *(parsed[name] for name in CONTAINERS if isinstance(parsed.get(name), dict))]
     said = next((each["first_token_timeout"] for each in found if "first_token_timeout" in each), ambient)
     return said if isinstance(said, int | float) and said > 0 else ambient
+
+
+def blocking(request: Any, send: Callable[[Any, Any], Any], steps: Steps) -> Any:
+    """Perform *steps* of the call that *request* began; ``send(place, request)`` puts a request on the wire."""
+    return drive(steps, Blocking(request, send, DONE))
+
+
+def awaiting(request: Any, send: Callable[[Any, Any], Any], steps: Steps) -> Awaitable[Any]:
+    """Same as :func:`blocking`, awaited."""
+    return adrive(steps, Awaiting(request, send, DONE))
 
 
 class Settings(NamedTuple):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ._drive import adrive, drive
 from ._families import family_of, without_cookies
-from ._perform import Awaiting, Blocking
-from ._shim import DONE, Settings, make_shim
+from ._shim import Settings, awaiting, blocking, make_shim
 from .exceptions import ConfigError
 from .fallbacks import base_of
 
@@ -138,8 +137,8 @@ class RespanTransport(_TransportBase, _SyncBase):
         def send(place: Any, outgoing: Any) -> Any:
             return without_cookies(self._send_by(place)(outgoing))
 
-        steps = self._shim.exchange(request, path, follow_redirects=True)
-        return drive(steps, Blocking(request, send, DONE))
+        again = partial(blocking, request, send)
+        return again(self._shim.exchange(request, path, again, follow_redirects=True))
 
     def close(self) -> None:
         """Close *inner*."""
@@ -178,8 +177,8 @@ class AsyncRespanTransport(_TransportBase, _AsyncBase):
         async def send(place: Any, outgoing: Any) -> Any:
             return without_cookies(await self._send_by(place)(outgoing))
 
-        steps = self._shim.exchange(request, path, follow_redirects=True)
-        return await adrive(steps, Awaiting(request, send, DONE))
+        again = partial(awaiting, request, send)
+        return await again(self._shim.exchange(request, path, again, follow_redirects=True))
 
     async def aclose(self) -> None:
         """Close *inner*."""

@@ -34,7 +34,7 @@ class _Direct:
         return "DIRECT"
 
     def build(self, call: Call) -> Outgoing:
-        body = stripped(call.path, call.body) if is_object(call.body) else None
+        body = stripped(call.path, call.body or b"") if is_object(call.body) else None
         headers = [item for item in call.headers if not _is_ours(item[0].lower())]
         if body is not None:
             headers = [item for item in headers if item[0].lower() != b"content-length"]

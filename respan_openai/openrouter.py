@@ -99,6 +99,7 @@ class OpenRouter(Gateway):
     """
 
     name = "openrouter"
+    prefill = False
     paths = frozenset({"/chat/completions", "/responses"})
 
     def __init__(

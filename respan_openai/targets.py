@@ -121,6 +121,8 @@ class Gateway:
             gateway's settings (reference 000). Off by default: no provider key leaves for the gateway.
         headers: Names of further request headers to forward; others than the SDK's own are dropped with a
             warning, because they may hold a key.
+        prefill: Whether the models asked here go on with a last assistant message, so that the rest of a broken
+            stream may be asked for (``Streams(continuation=True)``). Most take it for a finished turn.
 
     Raises:
         ConfigError: if there is no key, or the key, the URL or a header cannot be used.
@@ -147,7 +149,9 @@ class Gateway:
         beta: Iterable[str] = (),
         forward_credentials: bool = False,
         headers: Iterable[str] = (),
+        prefill: bool = False,
     ) -> None:
+        self.prefill = prefill
         self._base = gateway_base(base_url)
         self._key = secret_from(api_key, _KEY_VARIABLES, what=type(self).__name__)
         self._forward_credentials = forward_credentials
@@ -280,6 +284,7 @@ class Provider:
         overrides: As a fallback: fields of the body to set; ``openai.omit`` takes one out:
             ``{"temperature": omit}``.
         headers: Names of request headers to forward besides the SDK's own.
+        prefill: As for :class:`Gateway`.
 
     Raises:
         ConfigError: if the name, URL or key cannot be used, or *models* or *overrides* are no such mapping.
@@ -298,7 +303,9 @@ class Provider:
         models: Mapping[str, str] | None = None,
         overrides: Mapping[str, Any] | None = None,
         headers: Iterable[str] = (),
+        prefill: bool = False,
     ) -> None:
+        self.prefill = prefill
         self.name = header_value(name, what="a provider's name").decode()
         self._base = checked_base(base_url)
         self._key = secret_from(api_key, (), what=f"Provider({name!r})")
@@ -320,7 +327,7 @@ class Provider:
         if call.body is None or not is_object(call.body):
             sent = self._outgoing(call.path, kept, None, None)
             return sent._replace(extra=framing)
-        body = parse_object(stripped(call.path, call.body)) | self._overrides
+        body = parse_object(stripped(call.path, call.body) or call.body) | self._overrides
         model = body.get("model")
         if isinstance(model, str):
             body["model"] = model = self._models.get(model, model.removeprefix(f"{self.name}/"))

@@ -68,7 +68,7 @@ class Mode(Enum):
     #: As a stream of events: held back up to the first content, then watched.
     EVENTS = "events"
     #: By the caller, as it comes: speech, and whatever is read by ``with_streaming_response``.
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105 -- no password
 
 
 class Call(NamedTuple):

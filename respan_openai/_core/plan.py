@@ -19,15 +19,17 @@ if TYPE_CHECKING:
 class Target(Place, Protocol):
     """Somewhere that serves calls, and knows how it wants them put."""
 
-    #: Served paths.
-    paths: Collection[str]
-
     #: Whether it enforces budgets, limits and policies for its callers, as a gateway does. What such a target
     #: refuses is never asked of one that would not refuse it.
     guards: bool
 
     #: Whether it goes straight to the provider of the client, past the gateway.
     direct: bool
+
+    @property
+    def paths(self) -> Collection[str]:
+        """Served paths."""
+        ...
 
     def build(self, call: Call) -> Outgoing:
         """The request for *call* as this target wants it, with its own credential and nobody else's."""
