@@ -1,24 +1,28 @@
-"""``python -m benchmarks overhead [--quick] [--json FILE]``, from the root of the repository."""
+"""``python -m benchmarks overhead [--quick] [--json FILE]`` or ``resilience``, from the root of the repository."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from . import overhead
+from . import overhead, resilience
 
 
 def main() -> None:
     """Run what the command line asks for; a missed target is printed, not an exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("resilience", help="attempts, successes and recovery while targets fail; half a minute")
     command = commands.add_parser("overhead", help="plain and wrapped clients against a loopback server")
     command.add_argument(
         "--quick", action="store_true", help="about 30 seconds instead of 4 minutes, and noisier"
     )
     command.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     options = parser.parse_args()
-    overhead.run(quick=options.quick, json_file=options.json)
+    if options.command == "resilience":
+        resilience.run()
+    else:
+        overhead.run(quick=options.quick, json_file=options.json)
 
 
 if __name__ == "__main__":

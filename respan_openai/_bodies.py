@@ -149,12 +149,25 @@ def chunks_of(response: Any, *, awaited: bool) -> Any:
     """The iterator over the unpacked body of *response*, the same one each time."""
     chunks = response.extensions.get(_CHUNKS)
     if chunks is None:
-        if is_packed(response):
-            chunks = response.aiter_bytes() if awaited else response.iter_bytes()
+        if awaited:
+            chunks = _awaited(response.stream, response.aiter_bytes if is_packed(response) else None)
         else:
-            chunks = aiter(response.stream) if awaited else iter(response.stream)
+            chunks = response.iter_bytes() if is_packed(response) else iter(response.stream)
         response.extensions[_CHUNKS] = chunks
     return chunks
+
+
+async def _awaited(stream: Any, unpacked: Callable[[], Any] | None) -> AsyncIterator[bytes]:
+    """The chunks of *stream*, which is closed at their end.
+
+    When a stream is forgotten, its generators are finalized in tasks of their own, oldest first. Those of httpx2 close
+    each other, and would meet ("asynchronous generator is already running"); this one is older and spares them that.
+    """
+    try:
+        async for chunk in stream if unpacked is None else unpacked():
+            yield chunk
+    finally:
+        await stream.aclose()
 
 
 def whole(response: Any, body: bytes, *, status: int | None = None) -> Any:
@@ -164,12 +177,12 @@ def whole(response: Any, body: bytes, *, status: int | None = None) -> Any:
 
 def guarded(response: Any, guard: Any, held: list[bytes] | None = None, resume: Any = None) -> Any:
     """*response*, its body under the eyes of *guard*: *held*, which was taken from it before, then the rest."""
+    family, stream = family_of(response), response.stream
     rest = response.extensions.pop(_CHUNKS, None)
-    stream = response.stream
-    made = _classes(family_of(response)).guarded(
-        stream, held or [], stream if rest is None else rest, guard, resume
-    )
-    if rest is not None and is_packed(response):
+    if rest is None:
+        rest = family.ByteStream(b"") if response.is_stream_consumed else stream
+    made = _classes(family).guarded(stream, held or [], rest, guard, resume)
+    if response.is_stream_consumed:  # read whole, or begun to be unpacked: it would not be read again
         return _rebuilt(response, None, stream=made)
     response.stream = made
     return response

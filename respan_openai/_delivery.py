@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -11,7 +12,7 @@ import openai
 from ._bodies import guarded, whole
 from ._context import TRACE, attach
 from ._core.judge import Fault
-from ._families import family_of
+from ._families import distrust_in, family_of
 from ._guard import Guard
 from ._perform import UNPACKED
 from .exceptions import (
@@ -61,11 +62,10 @@ def answer_of(
     *ended* is told when its body was read or given up; *resume* is asked for chunks to go on with after a break.
     """
     request, trace, plan = asked.request, asked.trace, asked.plan
-    response: Any = outcome.answer
-    held, continues = (
-        outcome.held,
-        plan.streams.continuation and resume is not None and outcome.watch is not None,
-    )
+    response, held = cast("Any", outcome.answer), outcome.held
+    # The response will hold the outcome, by its guard. In a circle it would stay open when its reader forgets it.
+    outcome.answer = outcome.held = None
+    continues = plan.streams.continuation and resume is not None and outcome.watch is not None
     trace.deliver(outcome.tried, response.headers)
     if held is None or outcome.watch is not None:
         guard = Guard(
@@ -146,15 +146,28 @@ def _error_of(outcome: Outcome, request: Any, plan: Plan) -> RespanError:
             f"of it larger than {plan.limits.event} bytes, that of Limits(event=...).",
             request=request,
         )
-    kind = type(error).__name__
-    if fault is Fault.READ_TIMEOUT or "Timeout" in kind:
+    if fault is Fault.READ_TIMEOUT:
         return CallTimedOut(
             f"{name} did not answer in the time that the client's timeout allows for the whole call.",
             request=request,
         )
-    # Not every message: one about a header shows the header.
-    said = f": {error}" if fault in {Fault.CONNECT, Fault.CERTIFICATE, Fault.READ} and str(error) else ""
-    return CallFailed(f"{name} {_WHAT.get(fault, 'failed')} ({kind}{said}).", request=request)
+    kind = CallTimedOut if "Timeout" in type(error).__name__ else CallFailed
+    return kind(f"{name} {_WHAT.get(fault, 'failed')} ({_said(fault, error)}).", request=request)
+
+
+def _said(fault: Fault | None, error: Any) -> str:
+    """What the library says of it, but not in every case: a message about a header shows the header."""
+    if fault is Fault.CERTIFICATE:
+        distrust = distrust_in(error)
+        return _host_in(error) + str(getattr(distrust, "verify_message", distrust))
+    kind = type(error).__name__
+    return f"{kind}: {error}" if fault in {Fault.CONNECT, Fault.READ} and str(error) else kind
+
+
+def _host_in(error: Any) -> str:
+    with suppress(RuntimeError):  # a transport by itself does not say which request it was
+        return f"{error.request.url.host}: "
+    return ""
 
 
 _WHAT: dict[Fault | None, str] = {
@@ -163,7 +176,7 @@ _WHAT: dict[Fault | None, str] = {
     Fault.POOL: "was not asked, because the client's connection pool is exhausted",
     Fault.UNSENDABLE: "was not asked, because the request cannot be sent",
     Fault.PROXY: "could not be reached through the proxy",
-    Fault.WRITE: "broke the connection while the request was being sent",
+    Fault.WRITE: "did not take the whole request",
     Fault.READ: "broke the connection before the answer was whole",
     Fault.PROTOCOL: "answered with something that is not HTTP",
     Fault.DECODING: "sent a body that cannot be unpacked",

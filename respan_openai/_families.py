@@ -170,11 +170,16 @@ def fault_of(error: BaseException) -> Fault | None:
     if not any(base.__module__.partition(".")[0] in _NAMES for base in cls.__mro__):
         return None
     fault = next((_FAULTS[base.__name__] for base in cls.__mro__ if base.__name__ in _FAULTS), None)
-    if fault is Fault.CONNECT and any(isinstance(e, ssl.SSLCertVerificationError) for e in _chain(error)):
+    if fault is Fault.CONNECT and distrust_in(error) is not None:
         return Fault.CERTIFICATE
     if fault is Fault.PROTOCOL and (str(error) == _HUNG_UP or str(error).startswith(_CUT_OFF)):
         return Fault.READ
     return fault
+
+
+def distrust_in(error: BaseException) -> ssl.SSLCertVerificationError | None:
+    """Why a certificate was not accepted, if that stands behind *error*, which on trio says nothing itself."""
+    return next((each for each in _chain(error) if isinstance(each, ssl.SSLCertVerificationError)), None)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -54,7 +54,8 @@ class Guard:
         limits: For the text of an error.
         idle: Most seconds between content events; ``None`` for no limit.
         whole_events: Let only whole events pass, so that others can follow after a break.
-        ended: Told once, with the error if there is one; ``GeneratorExit`` means that the reader went away.
+        ended: Told once, with the error if there is one; ``GeneratorExit`` stands for an answer
+            that is not whole: the reader went away, or it ended with an error event, or too soon and was let pass.
     """
 
     __slots__ = (
@@ -122,7 +123,11 @@ class Guard:
             watch.close()
             if not watch.complete and watch.error is None and not self._let_pass():
                 raise Incomplete
-        self._end(None)
+        self._end(None if watch is None or self._is_whole(watch) else GeneratorExit())
+
+    @staticmethod
+    def _is_whole(watch: Watch) -> bool:
+        return watch.error is None and (watch.done or watch.complete)
 
     def passes_on(self) -> Watch | None:
         """Another guard stands by from here on. The watch, if there is one."""
@@ -139,8 +144,7 @@ class Guard:
     def left(self) -> None:
         """The reader wants no more: he has seen the end, or gave up before."""
         watch = self.watch
-        seen_all = watch is not None and (watch.done or watch.complete)
-        self._end(None if seen_all else GeneratorExit())
+        self._end(None if watch is not None and self._is_whole(watch) else GeneratorExit())
 
     def broken(self, error: BaseException) -> BaseException:
         """*error* happened on the way; what to raise for it."""

@@ -10,7 +10,7 @@ __all__ = ["TargetHealth", "health"]
 
 
 def health() -> tuple[TargetHealth, ...]:
-    """One entry for each pair of origin and credential that was called, the newest last.
+    """One entry for each pair of origin and credential that was called, by name and origin.
 
     All clients of the process share them: a breaker that one client's failures opened is open for the others.
     Nothing is sent to find out. Gateways in this process (``LocalGateway``) are not among them.

@@ -167,6 +167,8 @@ class Blocking(_Performer):
         alarm.passed()
         with alarm:
             chunk: bytes | None = next(chunks, None)
+        if chunk is None:
+            self._close(Close(step.answer))  # gives the connection back
         return chunk
 
     def _close(self, step: Close) -> None:
@@ -201,6 +203,8 @@ class Awaiting(_Performer):
     async def _next(self, step: Next) -> bytes | None:
         chunks = chunks_of(step.answer, awaited=True)
         chunk: bytes | None = await _in_time(step.until, partial(anext, chunks, None))
+        if chunk is None:
+            await self._close(Close(step.answer))  # gives the connection back
         return chunk
 
     async def _close(self, step: Close) -> None:

@@ -61,6 +61,10 @@ the provider, is never taken there.
 """
 
 
+#: Headers that tell where a body ends.
+_FRAMING = frozenset({"content-length", "transfer-encoding"})
+
+
 class AnotherModel:
     """A target, asked for another model than the call names."""
 
@@ -77,7 +81,13 @@ class AnotherModel:
 
     def build(self, call: Call) -> Outgoing:
         """The request for the other model."""
-        return self._target.build(self._renamed(call))
+        renamed = self._renamed(call)
+        outgoing = self._target.build(renamed)
+        if outgoing.body is not None:
+            return outgoing
+        # A body that the target leaves alone is the original's, with its length: neither is this one's.
+        extra = tuple(item for item in outgoing.extra if item[0].lower() not in _FRAMING)
+        return outgoing._replace(body=renamed.body, extra=extra)
 
     def health(self, call: Call) -> Health:
         """That of the target: it is the same door."""

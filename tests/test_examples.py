@@ -19,13 +19,15 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = {path.name: path for path in sorted((ROOT / "examples").glob("*.py"))}
 
-#: Runs the file in its first argument, without any network.
+#: Runs the file in its first argument, without any network but this machine's own.
 OFFLINE = """
 import runpy, sys
 
 def audit(event, args):
-    if event in {"socket.connect", "socket.getaddrinfo"}:
-        raise AssertionError(f"{event}{args[-1:]}")
+    if event == "socket.connect" and args[1][0] != "127.0.0.1":
+        raise AssertionError(f"{event}{args[1:]}")
+    if event == "socket.getaddrinfo" and args[0] != "127.0.0.1":
+        raise AssertionError(f"{event}{args[:1]}")
 
 sys.addaudithook(audit)
 runpy.run_path(sys.argv[1], run_name="__main__")
@@ -63,6 +65,12 @@ PRINTED = {
         '"provider": {\n    "sort": "price"\n  }',
         "< Hello again!\n",
         "ParamsError: `cache_enabled`: OpenRouter has no counterpart",
+    ],
+    "outage.py": [
+        "█",
+        "█ gateway  █ direct  █ nobody",
+        " by the gateway, ",
+        " directly\n",
     ],
     "parameters.py": [
         "defaults= of wrap()\n",

@@ -6,6 +6,7 @@ a stream, the head of a body that the caller streams himself. Up to there nothin
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
@@ -13,12 +14,12 @@ from .call import Mode, parse_object
 from .judge import Fault, judge_answer, judge_body, judge_error, judge_fault
 from .origin import same_origin
 from .sse import Watch
-from .steps import NOW, Close, Next, Read, Send
+from .steps import NOW, REPLAY, Close, Next, Read, Send
 from .trace import Tried
 
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping
 
     from .call import Call, Outgoing
     from .judge import Verdict
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 #: Redirects followed within one attempt.
 MAX_REDIRECTS = 3
+
+#: Characters of an address that is followed.
+MAX_URL = 65536
 
 #: Bytes of an error's body that are looked at.
 MAX_ERROR_BODY = 65536
@@ -84,41 +88,53 @@ class Outcome:
 
 
 class Asking:
-    """What one attempt needs to know of its call."""
+    """What one attempt needs to know of its call.
 
-    __slots__ = ("began", "call", "content_until", "plan", "target", "until")
+    Attributes:
+        until: When it must have shown its first content, or its answer; ``None`` for no limit.
+        wait: Seconds waited before; for the record.
+        reused: Whether the connection may be an old one, which the server may have closed meanwhile.
+        duplicate: Whether an earlier attempt may have been worked on.
+        answer: The response whose body is neither over nor given back, while there is one.
+    """
+
+    __slots__ = ("answer", "began", "call", "duplicate", "plan", "reused", "target", "until", "wait")
 
     def __init__(
         self,
         plan: Plan,
         call: Call,
         target: Target,
+        *,
         began: float,
         until: float | None,
-        content_until: float | None,
+        wait: float,
+        reused: bool,
+        duplicate: bool,
     ) -> None:
         self.plan = plan
         self.call = call
         self.target = target
         self.began = began
         self.until = until
-        self.content_until = content_until
+        self.wait = wait
+        self.reused = reused
+        self.duplicate = duplicate
+        self.answer: Answer | None = None
+
+    def give_back(self) -> Generator[Any, Any, None]:
+        """Close the response that is open, if one is; what goes wrong then is of no interest to anybody."""
+        answer, self.answer = self.answer, None
+        if answer is not None:
+            with suppress(Exception):
+                yield Close(answer)
 
 
-def attempt(asking: Asking, wait: float, *, reused: bool, duplicate: bool) -> Generator[Any, Any, Outcome]:
-    """Ask once.
-
-    Args:
-        asking: What, whom, until when.
-        wait: Seconds waited before; for the record.
-        reused: Whether the connection may be an old one, which the server may have closed meanwhile.
-        duplicate: Whether an earlier attempt may have been worked on.
-    """
-    target = asking.target
-    outgoing = target.build(asking.call)
-    answer: Answer | None = None
+def attempt(asking: Asking) -> Generator[Any, Any, Outcome]:
+    """Ask once."""
+    outgoing = asking.target.build(asking.call)
     try:
-        answer = yield Send(target, outgoing, asking.content_until, asking.plan.timeouts.idle)
+        asking.answer = answer = yield Send(asking.target, outgoing, asking.until, asking.plan.timeouts.idle)
         if answer.status_code in _REDIRECTS and asking.call.follow_redirects:
             outcome = yield from _redirected(asking, outgoing, answer)
         else:
@@ -126,34 +142,36 @@ def attempt(asking: Asking, wait: float, *, reused: bool, duplicate: bool) -> Ge
     except GeneratorExit:
         raise
     except BaseException as exc:
-        outcome = Outcome()
-        outcome.error = exc
-        outcome.fault = fault = asking.plan.explain(exc)
-        if fault is not None:
-            stale = reused and answer is None and fault is Fault.READ
-            outcome.verdict = judge_fault(Fault.STALE if stale else fault)
-    if outcome.fault is not None and answer is not None:
-        yield Close(answer)
-    outcome.target = target
-    outcome.tried = _tried(asking, outgoing, outcome, (yield NOW), wait, duplicate)
+        outcome = _broken(asking, exc)
+        yield from asking.give_back()
+    outcome.target = asking.target
+    outcome.tried = _tried(asking, outgoing.model, outcome, (yield NOW))
     return outcome
 
 
-def _tried(
-    asking: Asking, outgoing: Outgoing, outcome: Outcome, now: float, wait: float, duplicate: bool
-) -> Tried:
+def _broken(asking: Asking, error: BaseException) -> Outcome:
+    outcome = Outcome()
+    outcome.error = error
+    outcome.fault = fault = asking.plan.explain(error)
+    if fault is not None:
+        stale = asking.reused and asking.answer is None and fault is Fault.READ
+        outcome.verdict = judge_fault(Fault.STALE if stale else fault)
+    return outcome
+
+
+def _tried(asking: Asking, model: str | None, outcome: Outcome, now: float) -> Tried:
     verdict, answer, error, held = outcome.verdict, outcome.answer, outcome.error, outcome.held
     status = None if answer is None else answer.status_code
     return Tried(
         asking.target.name,
-        outgoing.model,
+        model,
         status if verdict is None else verdict.status or status,
         None if verdict is None else verdict.meaning.value,
         asking.began,
         now,
-        wait,
+        asking.wait,
         0 if held is None else sum(map(len, held)),
-        duplicate,
+        asking.duplicate,
         None if error is None else type(error).__name__,
     )
 
@@ -176,6 +194,7 @@ def _judged(asking: Asking, answer: Answer) -> Generator[Any, Any, Outcome]:
 
 def _whole(asking: Asking, answer: Answer) -> Generator[Any, Any, Outcome]:
     body = yield Read(answer, asking.plan.limits.body, asking.until)
+    asking.answer = None
     call = asking.call
     reading = judge_body(
         call.path,
@@ -204,17 +223,21 @@ def _events(asking: Asking, answer: Answer) -> Generator[Any, Any, Outcome]:
     outcome.held, outcome.watch, outcome.over = held, watch, False
     room = asking.plan.limits.held
     while room >= 0:
-        chunk = yield Next(answer, asking.content_until)
+        chunk = yield Next(answer, asking.until)
         if chunk is None:
             outcome.over = True
+            asking.answer = None
             watch.close()
         else:
             held.append(chunk)
             room -= len(chunk)
             watch.feed(chunk)
         outcome.verdict = _early_end(asking, outcome, watch)
-        if outcome.verdict is not None or watch.content or outcome.over:
+        if outcome.verdict is not None or watch.content or watch.done or outcome.over:
             break
+    if outcome.verdict is not None:
+        yield from asking.give_back()
+        outcome.over = True
     return outcome
 
 
@@ -223,14 +246,19 @@ def _early_end(asking: Asking, outcome: Outcome, watch: Watch) -> Verdict | None
     if watch.content:
         return None
     if watch.error is not None:
-        return judge_error(watch.error, _no_header, gateway=asking.target.guards)
+        return judge_error(
+            watch.error,
+            _no_header,
+            gateway=asking.target.guards,
+            wait_cap=asking.plan.retry.retry_after_cap,
+        )
     if watch.garbage is not None:
-        return _no_answer(watch.garbage)
-    if not outcome.over or (watch.events and watch.complete):
+        return _no_answer(asking, outcome, watch.garbage)
+    if not (outcome.over or watch.done) or (watch.events and watch.complete):
         return None
     if watch.events:
-        return _no_answer("ended before content")
-    return _verdict_on_body(asking, outcome.body) or _no_answer("no events")
+        return _no_answer(asking, outcome, "ended before content")
+    return _verdict_on_body(asking, outcome) or _no_answer(asking, outcome, "no events")
 
 
 def _no_events(asking: Asking, answer: Answer) -> Generator[Any, Any, Outcome]:
@@ -240,21 +268,40 @@ def _no_events(asking: Asking, answer: Answer) -> Generator[Any, Any, Outcome]:
         outcome.over = False
         return outcome
     body = yield Read(answer, asking.plan.limits.body, asking.until)
+    asking.answer = None
     watch = Watch(asking.call.path, max_event=asking.plan.limits.event)
     watch.feed(body)
     watch.close()
     outcome.held, outcome.watch = [body], watch
     if not watch.content:
-        outcome.verdict = _verdict_on_body(asking, body) or _no_answer("not a stream")
+        outcome.verdict = _verdict_on_body(asking, outcome) or _no_answer(asking, outcome, "not a stream")
     return outcome
 
 
-def _verdict_on_body(asking: Asking, body: bytes) -> Verdict | None:
-    return judge_body(asking.call.path, None, 200, body, gateway=asking.target.guards).verdict
+def _verdict_on_body(asking: Asking, outcome: Outcome) -> Verdict | None:
+    """What a JSON object means that came instead of events; ``None`` for anything else."""
+    body = outcome.body
+    if not parse_object(body):
+        return None
+    return judge_body(
+        asking.call.path,
+        None,
+        200,
+        body,
+        gateway=asking.target.guards,
+        header=_headers_of(outcome).get,
+        wait_cap=asking.plan.retry.retry_after_cap,
+    ).verdict
 
 
-def _no_answer(reason: str) -> Verdict:
-    return judge_fault(Fault.DECODING)._replace(reason=reason)
+def _no_answer(asking: Asking, outcome: Outcome, reason: str) -> Verdict:
+    """As ``judge_body`` has it: a gateway that wrote a log id was up, and relays what a provider sent."""
+    own = not asking.target.guards or _headers_of(outcome).get("x-respan-log-id") is None
+    return judge_fault(Fault.DECODING)._replace(reason=reason, own=own)
+
+
+def _headers_of(outcome: Outcome) -> Mapping[str, str]:
+    return {} if outcome.answer is None else outcome.answer.headers
 
 
 def _no_header(_name: str) -> str | None:
@@ -266,7 +313,8 @@ def _no_header(_name: str) -> str | None:
 
 def _refusal(asking: Asking, answer: Answer) -> Generator[Any, Any, Outcome]:
     outcome = Outcome(answer)
-    outcome.held = held = []
+    held: list[bytes] = []
+    outcome.held = held
     outcome.over = yield from _head_of_body(asking, answer, held)
     outcome.verdict = judge_answer(
         answer.status_code,
@@ -279,11 +327,13 @@ def _refusal(asking: Asking, answer: Answer) -> Generator[Any, Any, Outcome]:
 
 
 def _head_of_body(asking: Asking, answer: Answer, held: list[bytes]) -> Generator[Any, Any, bool]:
+    """Read what is looked at of an error's body; whether that is all there will be of it."""
     size = 0
     try:
         while size <= MAX_ERROR_BODY:
             chunk = yield Next(answer, asking.until)
             if chunk is None:
+                asking.answer = None
                 return True
             held.append(chunk)
             size += len(chunk)
@@ -291,7 +341,7 @@ def _head_of_body(asking: Asking, answer: Answer, held: list[bytes]) -> Generato
         # The status is known, and says more than a body that breaks off.
         if asking.plan.explain(exc) is None:
             raise
-        yield Close(answer)
+        yield from asking.give_back()
         return True
     return False
 
@@ -306,15 +356,23 @@ def _redirected(asking: Asking, outgoing: Outgoing, answer: Answer) -> Generator
         location = answer.headers.get("location") if answer.status_code in _REDIRECTS else None
         if location is None:
             return (yield from _judged(asking, answer))
-        yield Close(answer)
-        reason = _refused(outgoing.url, answer.status_code, location)
+        yield from asking.give_back()
+        reason = _refused(asking.target.name, outgoing.url, answer.status_code, location)
         if reason is not None:
             return _refused_outcome(reason)
+        if asking.call.body is None:
+            # A generator that was read once would be sent empty.
+            outgoing = outgoing._replace(body=(yield REPLAY))
+            if outgoing.body is None:
+                return _refused_outcome(
+                    f"{asking.target.name} redirected a request whose body can be sent only once."
+                )
         outgoing = outgoing._replace(url=urljoin(outgoing.url, location))
-        answer = yield Send(asking.target, outgoing, asking.content_until, asking.plan.timeouts.idle)
+        asking.reused = False  # it has just answered
+        asking.answer = answer = yield Send(asking.target, outgoing, asking.until, asking.plan.timeouts.idle)
     if answer.status_code not in _REDIRECTS or answer.headers.get("location") is None:
         return (yield from _judged(asking, answer))
-    yield Close(answer)
+    yield from asking.give_back()
     return _refused_outcome(f"{asking.target.name} redirected more than {MAX_REDIRECTS} times.")
 
 
@@ -324,18 +382,29 @@ def _refused_outcome(reason: str) -> Outcome:
     return outcome
 
 
-def _refused(origin: str, status: int, location: str) -> str | None:
-    url = urljoin(origin, location)
+def _refused(name: str, origin: str, status: int, location: str) -> str | None:
+    url = _address(origin, location)
+    if url is None:
+        return f"{name} redirected to something that is no address, or one that no client would take."
     if not same_origin(url, origin):
         return (
-            f"The gateway answered {status} and pointed to another origin. Credentials, prompts and parameters "
-            "would follow, so the redirect was refused. Set base_url to the gateway's final address."
+            f"{name} answered {status} and pointed to another origin. Credentials, prompts and parameters "
+            "would follow, so the redirect was refused. Set base_url to the final address."
         )
     if urlsplit(url).username is not None:  # httpx would put it in the place of our credential
-        return "The gateway redirected to an address with a user name in it, which is not followed."
+        return f"{name} redirected to an address with a user name in it, which is not followed."
     if status not in _KEEPS_METHOD:
         return (
-            f"The gateway answered a POST with {status}, which would turn it into a GET. "
-            "Set base_url to the gateway's final address."
+            f"{name} answered a POST with {status}, which would turn it into a GET. "
+            "Set base_url to the final address."
         )
     return None
+
+
+def _address(origin: str, location: str) -> str | None:
+    """The URL that *location* means; ``None`` if it is none, or is one that httpx refuses (httpx/_urlparse.py)."""
+    try:
+        url = urljoin(origin, location)
+    except ValueError:
+        return None
+    return url if url.isprintable() and len(url) <= MAX_URL else None

@@ -1,9 +1,10 @@
-"""Where one call stands, and where it may go from here. Decides; asks nothing and changes nobody's health."""
+"""Where one call stands, and where it may go from here. Decides, and asks nothing."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from .attempt import Asking
 from .backoff import backoff
 from .call import Mode
 from .health import Entry
@@ -14,7 +15,6 @@ from .plan import Controls
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .attempt import Outcome
     from .call import Call
     from .health import Health
     from .judge import Verdict
@@ -24,21 +24,24 @@ if TYPE_CHECKING:
 #: Seconds to the first content of a stream, where another target could be asked and nobody said otherwise.
 FIRST_CONTENT_SECONDS = 300.0
 
+#: Longer ago than this, no connection is still open (httpx closes idle ones after 5 s unless told otherwise).
+REUSED_SECONDS = 300.0
+
 #: Most attempts that a call can have, whatever it asks for.
 MOST_ATTEMPTS = 5
 
 #: Added to what a server asked us to wait, as a share of it, so that not all who were told the same come back at once.
 JITTER = 0.1
 
-_FINAL = frozenset({Meaning.TRUST, Meaning.LOCAL})
+_FINAL = frozenset({Meaning.TRUST, Meaning.LOCAL, Meaning.POLICY})
 _TOO_MANY_REQUESTS = 429
+_THROTTLED = frozenset({_TOO_MANY_REQUESTS, 503})
 
 
 class Leg(NamedTuple):
-    """Whom to ask, how the target's health let the call in, and after how many seconds."""
+    """Whom to ask, and after how many seconds."""
 
     target: Target
-    entry: Entry
     wait: float = 0.0
 
 
@@ -48,19 +51,45 @@ class Course:
     Attributes:
         call: As it is put to the next target.
         until: When it must be over, in monotonic seconds; ``None`` for no limit.
+        targets: The list in force: that of the plan, or the one named for what the call was refused for.
         asked: Targets that were asked, and how often.
+        health: Of the target that is being asked.
+        probe: Whose breaker let the call in as its probe, and has not been told what came of it.
+        waiting: Among whose waiters the call is.
         duplicate: Whether a provider may have worked on an attempt that failed.
+        limited: Whether a gateway refused it for a limit of its own.
+        relayed: Whether a gateway passed on the failure of a provider behind it.
+        renewed: Whether a connection that was found closed has been replaced.
         paid: What the running attempt cost, and whose retry budget paid: given back if it succeeds.
     """
 
-    __slots__ = ("_controls", "asked", "call", "duplicate", "paid", "plan", "until")
+    __slots__ = (
+        "_controls",
+        "asked",
+        "call",
+        "duplicate",
+        "health",
+        "limited",
+        "paid",
+        "plan",
+        "probe",
+        "relayed",
+        "renewed",
+        "targets",
+        "until",
+        "waiting",
+    )
 
     def __init__(self, call: Call, plan: Plan, began: float) -> None:
         self.call = call
         self.plan = plan
         self.until = None if call.timeout is None else began + call.timeout
+        self.targets = plan.targets
         self.asked: dict[Target, int] = {}
-        self.duplicate = False
+        self.health: Health
+        self.probe: Health | None = None
+        self.waiting: Health | None = None
+        self.duplicate = self.limited = self.relayed = self.renewed = False
         self.paid: tuple[Health, float] | None = None
         self._controls: Controls | None = None
 
@@ -74,22 +103,57 @@ class Course:
     def first(self, now: float) -> Leg:
         """The preferred target if it is well, else the first other that is, else the preferred one for one attempt."""
         preferred = self.plan.targets[0]
-        entry = preferred.health(self.call).enter(now)
-        if entry is not Entry.OPEN:
-            return Leg(preferred, entry)
+        if self.enter(preferred.health(self.call), now):
+            return Leg(preferred)
         if not self.controls.stays:
-            for target in self._others(preferred):
-                entry = self.enter(target, now)
-                if entry is not Entry.OPEN:
-                    return Leg(target, entry)
+            for target in self._others(self.plan.targets[1:]):
+                if self.enter_other(target, now):
+                    return Leg(target)
         # A breaker may be wrong, and an attempt that fails is no worse than none.
         self._controls = self.controls._replace(attempts=1)
-        return Leg(preferred, Entry.CLOSED)
+        return Leg(preferred)
 
-    def enter(self, target: Target, now: float) -> Entry:
-        """Whether *target* is well enough to be the next one."""
+    def enter_other(self, target: Target, now: float) -> bool:
+        """Same as :meth:`enter`, for a target that nobody insists on: it must not have asked to be left alone."""
         health = target.health(self.call)
-        return Entry.OPEN if health.paused(now) or health.is_bad(now) else health.enter(now)
+        return not (health.paused(now) or health.is_bad(now)) and self.enter(health, now)
+
+    def enter(self, health: Health, now: float) -> bool:
+        """Go in where *health* lets it, as the probe if need be."""
+        entry = health.enter(now)
+        if entry is Entry.PROBE:
+            self.probe = health
+        return entry is not Entry.OPEN
+
+    def leave(self) -> None:
+        """Give up the place of a probe or among the waiters, if the call has one: nothing is to come of it."""
+        if self.probe is not None:
+            self.probe.released(0.0)
+            self.probe = None
+        self.end_wait()
+
+    def end_wait(self) -> None:
+        """Leave the waiters, if the call is among them."""
+        if self.waiting is not None:
+            self.waiting.wait_out()
+            self.waiting = None
+
+    def asking(self, leg: Leg, now: float) -> Asking:
+        """What the attempt that begins at *now* needs to know. It is counted."""
+        target = leg.target
+        self.health = health = target.health(self.call)
+        asked = self.asked.get(target, 0)
+        self.asked[target] = asked + 1
+        return Asking(
+            self.plan,
+            self.call,
+            target,
+            began=now,
+            until=self.content_until(now),
+            wait=leg.wait,
+            reused=not (asked or self.renewed) and health.answered_within(REUSED_SECONDS, now),
+            duplicate=self.duplicate,
+        )
 
     def content_until(self, began: float) -> float | None:
         """When an attempt that begins at *began* must show its first content, or its answer."""
@@ -103,10 +167,22 @@ class Course:
             return self.until
         return began + limit if self.until is None else min(self.until, began + limit)
 
+    def note(self, target: Target, verdict: Verdict) -> None:
+        """Remember what a failure of *target* rules out for the rest of the call."""
+        rule = verdict.rule
+        self.duplicate |= rule.billed
+        self.renewed |= rule.same and not rule.cost
+        if target.guards:
+            self.limited |= verdict.own and verdict.status == _TOO_MANY_REQUESTS
+            self.relayed |= not verdict.own
+
     def may_go_on(self, verdict: Verdict, done: int, now: float) -> bool:
         """Whether a failure after *done* attempts need not be the end."""
+        rule = verdict.rule
+        if verdict.meaning in _FINAL or not (rule.same or rule.next or verdict.named):
+            return False
         cap = self.controls.attempts or self.plan.retry.attempts
-        if verdict.meaning in _FINAL or done >= min(cap, MOST_ATTEMPTS) or not self.fits(now, 0.0):
+        if done >= min(cap, MOST_ATTEMPTS) or not self.fits(now, 0.0):
             return False
         careful = self.controls.once or self.plan.retry.on_ambiguous == "raise"
         return not (careful and verdict.meaning is Meaning.AMBIGUOUS)
@@ -115,21 +191,21 @@ class Course:
         """Whether a wait would be over in time."""
         return self.until is None or now + wait < self.until
 
-    def onward(self, outcome: Outcome, verdict: Verdict) -> Iterator[Target]:
-        """Other targets that may be asked after *outcome*, in order."""
+    def onward(self, verdict: Verdict) -> Iterator[Target]:
+        """Other targets that may be asked after a failure, in order."""
         if self.controls.stays:
             return
-        for target in self.plan.named.get(verdict.named or "", ()):
-            if self._is_possible(target) and target not in self.asked:
-                yield target
-        if verdict.rule.next:
-            for target in self._others(*self.asked):
-                if _may_follow(target, outcome.target, verdict):
+        named = self.plan.named.get(verdict.named or "")
+        if named:
+            self.targets = named  # and it stays in force: who opted for it did not opt for the others
+        if named or verdict.rule.next:
+            for target in self._others(self.targets):
+                if self._may_ask(target):
                     yield target
 
-    def wait_to_repeat(self, outcome: Outcome, verdict: Verdict, draw: float) -> float | None:
-        """Seconds until the same target may be asked again; ``None`` if it may not."""
-        repeats = self.asked[outcome.target] - 1
+    def wait_to_repeat(self, target: Target, verdict: Verdict, draw: float) -> float | None:
+        """Seconds until *target*, which failed, may be asked again; ``None`` if it may not."""
+        repeats = self.asked[target] - 1
         many = verdict.meaning is Meaning.OVERLOAD and not verdict.once
         if not verdict.rule.same or verdict.too_long_wait or (repeats and not many):
             return None
@@ -138,24 +214,22 @@ class Course:
         if not verdict.rule.cost:  # a connection that the server had closed before
             return 0.0
         retry = self.plan.retry
-        throttled = verdict.status == _TOO_MANY_REQUESTS
+        throttled = verdict.status in _THROTTLED
         base = self.controls.backoff or (retry.backoff_throttled if throttled else retry.backoff)
         return backoff(draw, repeats + 1, base=base, cap=retry.backoff_cap)
 
-    def _others(self, *but: Target) -> Iterator[Target]:
-        return (target for target in self.plan.targets if target not in but and self._is_possible(target))
+    def _others(self, targets: tuple[Target, ...]) -> Iterator[Target]:
+        return (target for target in targets if target not in self.asked and self._is_possible(target))
 
     def _is_possible(self, target: Target) -> bool:
         return self.call.path in target.paths and target.unfit(self.call) is None
 
+    def _may_ask(self, target: Target) -> bool:
+        """Whether *target* would not be a way around what a gateway guards, nor of no use.
 
-def _may_follow(target: Target, failed: Target, verdict: Verdict) -> bool:
-    """Whether *target* would not be a way around what *failed* guards, nor of no use.
-
-    Straight to the provider helps only if the gateway itself is broken; and a limit of the gateway's own, which may
-    be a customer's budget, must hold at every target.
-    """
-    limited = failed.guards and verdict.own and verdict.status == _TOO_MANY_REQUESTS
-    if target.direct:
-        return verdict.own and not limited
-    return target.guards or not limited
+        A limit of a gateway's own may be a customer's budget, and must hold at every target. Straight to the
+        provider helps only if the gateway itself is broken.
+        """
+        if target.direct and self.relayed:
+            return False
+        return target.guards or not self.limited

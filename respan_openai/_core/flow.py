@@ -12,81 +12,75 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .attempt import Asking, attempt
+from .attempt import attempt
 from .course import Course, Leg
-from .health import Entry
-from .judge import Meaning
-from .steps import DRAW, NOW, REPLAY, Close, Sleep, Tell
+from .judge import RULES, Meaning
+from .steps import DRAW, NOW, REPLAY, Sleep, Tell
 
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from .attempt import Outcome
+    from .attempt import Asking, Outcome
     from .call import Call
-    from .health import Health
     from .judge import Verdict
     from .plan import Plan
     from .trace import Trace
 
 
-#: Longer ago than this, no connection is still open (httpx closes idle ones after 5 s unless told otherwise).
-REUSED_SECONDS = 300.0
-
-
 def flow(call: Call, plan: Plan, trace: Trace) -> Generator[Any, Any, Outcome]:
-    """Bring *call* to an answer, or to the failure that its caller gets."""
-    course = Course(call, plan, trace.began)
-    now = trace.began
-    leg = course.first(now)
+    """Bring *call* to an answer, or to the failure that its caller gets.
+
+    *trace* may hold attempts already: then its time counts from now on, and they count among those allowed.
+    """
+    now = (yield NOW) if trace.tried else trace.began
+    course = Course(call, plan, now)
+    asking: Asking | None = None
     most_telling: Outcome | None = None
-    while True:
-        outcome = yield from _attempted(course, leg, now, trace)
-        now = outcome.tried.ended
-        verdict = outcome.verdict
-        if verdict is None:
-            return outcome
-        if most_telling is None or outcome.answer is not None or most_telling.answer is None:
-            most_telling = outcome
-        following = yield from _following(course, outcome, verdict, trace)
-        if following is None:
-            return most_telling
-        if not outcome.over:
-            yield Close(outcome.answer)  # type: ignore[arg-type]
-            outcome.over = True
-        leg = following
-        if leg.wait:
-            now = yield from _waited(course, leg)
-
-
-def _attempted(course: Course, leg: Leg, began: float, trace: Trace) -> Generator[Any, Any, Outcome]:
-    target = leg.target
-    health = target.health(course.call)
-    asking = Asking(course.plan, course.call, target, began, course.until, course.content_until(began))
-    course.asked[target] = course.asked.get(target, 0) + 1
-    outcome: Outcome | None = None
     try:
-        outcome = yield from attempt(
-            asking, leg.wait, reused=health.answered_within(REUSED_SECONDS, began), duplicate=course.duplicate
-        )
-        trace.tried.append(outcome.tried)
-        if outcome.verdict is None and outcome.error is not None:
-            raise outcome.error
-    except BaseException:
-        if leg.entry is Entry.PROBE:
-            health.released(began)
+        leg = course.first(now)
+        while True:
+            asking = course.asking(leg, now)
+            outcome = yield from _attempted(course, asking, trace)
+            verdict = outcome.verdict
+            if verdict is None:
+                return outcome
+            if most_telling is None or outcome.answer is not None or most_telling.answer is None:
+                most_telling = outcome
+            following = yield from _following(course, outcome, verdict, trace)
+            if following is None:
+                return most_telling
+            yield from asking.give_back()
+            outcome.over = True
+            leg = following
+            now = (yield from _waited(course, leg.wait)) if leg.wait else outcome.tried.ended
+    except GeneratorExit:
+        course.leave()
         raise
-    if outcome.verdict is None:
-        _succeeded(course, leg, health, outcome, trace)
+    except BaseException:
+        course.leave()
+        if asking is not None:
+            yield from asking.give_back()
+        raise
+
+
+def _attempted(course: Course, asking: Asking, trace: Trace) -> Generator[Any, Any, Outcome]:
+    outcome = yield from attempt(asking)
+    trace.tried.append(outcome.tried)
+    if outcome.verdict is not None:
+        _failed(course, outcome, outcome.verdict, (yield DRAW))
+    elif outcome.error is not None:
+        raise outcome.error
     else:
-        _failed(course, leg, health, outcome, outcome.verdict, (yield DRAW))
+        _succeeded(course, outcome, trace)
     return outcome
 
 
-def _succeeded(course: Course, leg: Leg, health: Health, outcome: Outcome, trace: Trace) -> None:
-    tried, clean = outcome.tried, len(trace.tried) == 1
-    probe = leg.entry is Entry.PROBE
-    health.succeeded(tried.ended, clean=clean, seconds=tried.ended - tried.began, probe=probe)
+def _succeeded(course: Course, outcome: Outcome, trace: Trace) -> None:
+    tried, probe = outcome.tried, course.probe is not None
+    clean = len(trace.tried) == 1
+    course.health.succeeded(tried.ended, clean=clean, seconds=tried.ended - tried.began, probe=probe)
+    course.probe = None
     if course.paid is not None:
         payer, cost = course.paid
         payer.refund(cost)
@@ -94,21 +88,23 @@ def _succeeded(course: Course, leg: Leg, health: Health, outcome: Outcome, trace
         trace.usage = outcome.usage
 
 
-def _failed(
-    course: Course, leg: Leg, health: Health, outcome: Outcome, verdict: Verdict, draw: float
-) -> None:
-    now, probe = outcome.tried.ended, leg.entry is Entry.PROBE
-    course.duplicate = course.duplicate or verdict.rule.billed
+def _failed(course: Course, outcome: Outcome, verdict: Verdict, draw: float) -> None:
+    now, health, probe = outcome.tried.ended, course.health, course.probe is not None
+    course.note(outcome.target, verdict)
     if verdict.rule.breaker and verdict.own:
         health.faulted(now, draw, course.plan.breaker, probe=probe)
+        course.probe = None
     elif outcome.answer is not None:
         health.succeeded(now, clean=False, probe=probe)
-    elif probe:
-        health.released(now)
+        course.probe = None
+    else:
+        course.leave()
     if verdict.bad_credential:
         health.mark_bad(now)
-    if verdict.meaning is Meaning.OVERLOAD and verdict.wait and not outcome.target.guards:
-        health.pause(now, verdict.wait)
+    if verdict.meaning is Meaning.OVERLOAD and not outcome.target.guards:
+        # Asked for more than the cap, it is left alone for as long as is known for certain.
+        cap = course.plan.retry.retry_after_cap
+        health.pause(now, cap if verdict.too_long_wait else verdict.wait or 0.0)
 
 
 def _following(
@@ -122,64 +118,52 @@ def _following(
         if body is None:
             return None
         course.call = course.call._replace(body=body)
-    leg = _other(course, outcome, verdict, now)
-    action = "fallback"
+    # A connection that the server had closed says nothing against the server.
+    leg = None if verdict.rule.cost else _same(course, outcome, verdict, 0.0)
+    action = "retry"
     if leg is None:
-        leg, action = _same(course, outcome, verdict, now, (yield DRAW)), "retry"
+        leg, action = _other(course, outcome, verdict), "fallback"
+    if leg is None:
+        leg, action = _same(course, outcome, verdict, (yield DRAW)), "retry"
     if leg is not None:
         reason = verdict.reason
         yield Tell(action, outcome.target.name, reason, leg.target.name, len(trace.tried), leg.wait)
     return leg
 
 
-def _other(course: Course, outcome: Outcome, verdict: Verdict, now: float) -> Leg | None:
-    for target in course.onward(outcome, verdict):
-        entry = course.enter(target, now)
-        if entry is Entry.OPEN:
-            continue
-        if _paid(course, outcome, verdict, now):
-            return Leg(target, entry)
-        if entry is Entry.PROBE:
-            target.health(course.call).released(now)
-        return None
+def _other(course: Course, outcome: Outcome, verdict: Verdict) -> Leg | None:
+    now, cost = outcome.tried.ended, verdict.rule.cost or RULES[verdict.meaning].cost
+    for target in course.onward(verdict):
+        if course.enter_other(target, now):
+            if _paid(course, cost, now):
+                return Leg(target)
+            course.leave()
+            return None
     return None
 
 
-def _same(course: Course, outcome: Outcome, verdict: Verdict, now: float, draw: float) -> Leg | None:
-    wait = course.wait_to_repeat(outcome, verdict, draw)
-    if wait is None or not course.fits(now, wait):
+def _same(course: Course, outcome: Outcome, verdict: Verdict, draw: float) -> Leg | None:
+    now, health = outcome.tried.ended, course.health
+    wait = course.wait_to_repeat(outcome.target, verdict, draw)
+    if wait is None or not course.fits(now, wait) or not course.enter(health, now):
         return None
-    health = outcome.target.health(course.call)
-    entry = health.enter(now)
-    if entry is Entry.OPEN:
-        return None
-    if not wait or health.wait_in(course.plan.retry.max_waiters):
-        if _paid(course, outcome, verdict, now):
-            return Leg(outcome.target, entry, wait)
-        if wait:
-            health.wait_out()
-    if entry is Entry.PROBE:
-        health.released(now)
+    if wait and health.wait_in(course.plan.retry.max_waiters):
+        course.waiting = health
+    if (not wait or course.waiting is not None) and _paid(course, verdict.rule.cost, now):
+        return Leg(outcome.target, wait)
+    course.leave()
     return None
 
 
-def _paid(course: Course, outcome: Outcome, verdict: Verdict, now: float) -> bool:
-    health, cost = outcome.target.health(course.call), verdict.rule.cost
-    if cost and not health.spend(now, cost):
+def _paid(course: Course, cost: float, now: float) -> bool:
+    if cost and not course.health.spend(now, cost):
         return False
-    course.paid = (health, cost) if cost else None
+    course.paid = (course.health, cost) if cost else None
     return True
 
 
-def _waited(course: Course, leg: Leg) -> Generator[Any, Any, float]:
-    health = leg.target.health(course.call)
-    try:
-        yield Sleep(leg.wait)
-    except BaseException:
-        if leg.entry is Entry.PROBE:
-            health.released(0.0)
-        raise
-    finally:
-        health.wait_out()
+def _waited(course: Course, seconds: float) -> Generator[Any, Any, float]:
+    yield Sleep(seconds)
+    course.end_wait()
     now: float = yield NOW
     return now
