@@ -76,58 +76,68 @@ def _classes(family: Any) -> _Classes:  # noqa: C901 -- classes, whose methods i
             self._rest = rest
             self._guard = guard
             self._resume = resume
+            self._further: Any = None
 
         def __iter__(self) -> Iterator[bytes]:
+            # The SDK begins anew to read what is behind the last event: a second reader goes on from the middle.
             guard, held, self._held = self._guard, self._held, []
-            try:
-                yield from held
-                del held
-                for chunk in self._rest:
-                    yield guard.passed(chunk)
-                guard.over()
-            except GeneratorExit:
-                guard.left()
-                raise
-            except BaseException as exc:
-                further = self._resume and self._resume(exc)
-                if not further:
-                    error = guard.broken(exc)
-                    if error is exc:
-                        raise
-                    raise error from exc
-                yield from further
+            if self._further is None:
+                try:
+                    yield from held
+                    del held
+                    for chunk in self._rest:
+                        yield guard.passed(chunk)
+                    guard.over()
+                except GeneratorExit:
+                    guard.left()
+                    raise
+                except BaseException as exc:
+                    self._further = self._resume and self._resume(exc)
+                    if self._further is None:
+                        told = guard.broken(exc)
+                        if told is exc:
+                            raise
+                        raise told from exc
+            if self._further is not None:
+                yield from self._further
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
             guard, held, self._held = self._guard, self._held, []
-            try:
-                for chunk in held:
-                    yield chunk
-                del held
-                async for chunk in self._rest:
-                    yield guard.passed(chunk)
-                guard.over()
-            except GeneratorExit:
-                guard.left()
-                raise
-            except BaseException as exc:
-                further = self._resume and await self._resume(exc)
-                if not further:
-                    error = guard.broken(exc)
-                    if error is exc:
-                        raise
-                    raise error from exc
-                async for chunk in further:
+            if self._further is None:
+                try:
+                    for chunk in held:
+                        yield chunk
+                    del held
+                    async for chunk in self._rest:
+                        yield guard.passed(chunk)
+                    guard.over()
+                except GeneratorExit:
+                    guard.left()
+                    raise
+                except BaseException as exc:
+                    self._further = self._resume and await self._resume(exc)
+                    if self._further is None:
+                        told = guard.broken(exc)
+                        if told is exc:
+                            raise
+                        raise told from exc
+            if self._further is not None:
+                async for chunk in self._further:
                     yield chunk
 
         def close(self) -> None:
             try:
                 self._stream.close()
+                if self._further is not None:
+                    self._further.close()
             finally:
                 self._guard.left()
 
         async def aclose(self) -> None:
             try:
                 await self._stream.aclose()
+                if self._further is not None:
+                    await self._further.aclose()
             finally:
                 self._guard.left()
 

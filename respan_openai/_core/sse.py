@@ -288,7 +288,7 @@ def _is_plain(kind: str, event: Json) -> bool:
 class Watch:
     """What is known of one stream so far. It is fed every chunk, content-decoded, in order.
 
-    A new one takes less than 0.5 KB, one at work up to 1 KB more. The text that came is on top of that.
+    A new one takes less than 0.5 KB, one at work about 1 KB more; the text that came is on top of that.
 
     Args:
         path: What was called. Events of ``/chat/completions`` and ``/responses`` are understood; of any other path
@@ -403,7 +403,10 @@ class Watch:
             self._read(self._decoder.close())
 
     def _skim(self, event: bytes) -> bool:
-        """Count *event* without parsing it, if it fits the template; otherwise nothing is done."""
+        """Count *event* without parsing it, if it fits the template; otherwise nothing is done.
+
+        Several events in one chunk are refused at the first newline, before anything costs more.
+        """
         if self._ready is None:
             return False
         head, holes, last, tail, width, keep = self._ready
@@ -422,10 +425,10 @@ class Watch:
 
     def _study(self, piece: bytes) -> None:
         """Parse *piece*, which ends where an event does, or before that."""
-        whole, content, self._ready = self._decoder.idle, self.content, None
+        content, self._ready = self.content, None
         self._read(self._decoder.feed(piece))
         self._gap = b"\r\n\r\n" if piece.endswith(b"\r\n\r\n") else b"\n\n"
-        if whole and self.content == content + 1:
+        if self.content == content + 1:
             self._learn(piece)
         if self._decoder.idle and not self._over:
             self._ready = self._template
@@ -455,7 +458,6 @@ class Watch:
             and decoder.pristine
             and (probe.events, probe.content) == (1, 1)
             and (probe.done, probe.error, probe.garbage, probe.usage) == (False, None, None, None)
-            and probe.model in {None, self.model}
             and not any(probe.finish.values())
             and (probe.plain or not self.plain)
         )
