@@ -16,7 +16,7 @@ from ._headers import HeaderRule, header_value
 from ._params import CONTAINERS, NAMES, check_explicit, decode_header, merge
 from ._secret import secret_from
 from ._warn import warn
-from .exceptions import ConfigError, ParamsError
+from .exceptions import ConfigError, ParamsError, RespanError
 from .targets import Gateway, checked_base
 
 
@@ -145,6 +145,14 @@ class OpenRouter(Gateway):
             dump_object(body),
             model if isinstance(model, str) else None,
         )
+
+    def unfit(self, call: Call) -> str | None:
+        """Why *call* cannot be put in OpenRouter's words; ``None`` if it can."""
+        try:
+            self.build(call)
+        except RespanError as exc:
+            return str(exc)
+        return None
 
 
 def translated(call: Call, carriers: Iterable[str] = ()) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from respan_openai import Gateway, params
+from respan_openai._core.health import forget
 
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -39,6 +40,12 @@ LIBRARIES = ["httpx2", "httpx"] if MAJOR >= 3 else ["httpx"]
 TRUST = ssl.create_default_context()
 
 KEYS = {"OPENAI_API_KEY": "sk-provider-canary", "RESPAN_API_KEY": "rk-gateway-canary"}
+
+
+@pytest.fixture(autouse=True)
+def _healthy() -> None:
+    """No test inherits the breakers and retry budgets of another."""
+    forget()
 
 
 @pytest.fixture(autouse=True)
