@@ -93,8 +93,7 @@ def _classes(family: Any) -> _Classes:  # noqa: C901 -- classes, whose methods i
                     raise
                 except BaseException as exc:
                     self._further = self._resume and self._resume(exc)
-                    if self._further is None:
-                        told = guard.broken(exc)
+                    if self._further is None and (told := guard.broken(exc)) is not None:
                         if told is exc:
                             raise
                         raise told from exc
@@ -116,8 +115,7 @@ def _classes(family: Any) -> _Classes:  # noqa: C901 -- classes, whose methods i
                     raise
                 except BaseException as exc:
                     self._further = self._resume and await self._resume(exc)
-                    if self._further is None:
-                        told = guard.broken(exc)
+                    if self._further is None and (told := guard.broken(exc)) is not None:
                         if told is exc:
                             raise
                         raise told from exc

@@ -35,6 +35,7 @@ def controls_of(call: Call) -> Controls:
         backoff=retry.get("retry_after"),
         stays=bool(params.get("disable_fallback")) or stored or state,
         once=stored,
+        several=body.get("n") not in (None, 1),
     )
 
 

@@ -13,7 +13,7 @@ from ._bodies import guarded, whole
 from ._context import TRACE, attach
 from ._core.judge import Fault
 from ._families import distrust_in, family_of
-from ._guard import Guard
+from ._guard import Guard, RefusalGuard
 from ._perform import UNPACKED
 from .exceptions import (
     CallFailed,
@@ -114,8 +114,14 @@ def failure_of(asked: Asked, outcome: Outcome, ended: Ended) -> Any:
     elif outcome.over:
         response = whole(answer, outcome.body)
     else:
-        guard = Guard(
-            None, 0, request=request, streams=plan.streams, limits=plan.limits, idle=None, ended=ended
+        guard = RefusalGuard(
+            None,
+            sum(map(len, outcome.held or ())),
+            request=request,
+            streams=plan.streams,
+            limits=plan.limits,
+            idle=None,
+            ended=ended,
         )
         response = guarded(answer, guard, outcome.held)
     response.headers[_SHOULD_RETRY] = "false"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ._clock import now
 from ._core.judge import Fault
 from ._core.sse import EventTooLarge
-from ._core.steps import Overdue
+from ._core.steps import Overdue, TooLarge
 from ._families import fault_of
 from ._warn import warn
 from .exceptions import LimitExceeded, StreamIncomplete, StreamInterrupted
@@ -146,7 +146,7 @@ class Guard:
         watch = self.watch
         self._end(None if watch is not None and self._is_whole(watch) else GeneratorExit())
 
-    def broken(self, error: BaseException) -> BaseException:
+    def broken(self, error: BaseException) -> BaseException | None:
         """*error* happened on the way; what to raise for it."""
         raised = self._error_for(error)
         self._end(raised)
@@ -188,3 +188,23 @@ class Guard:
         ended, self._ended = self._ended, None
         if ended is not None:
             ended(self, error)
+
+
+class RefusalGuard(Guard):
+    """Watches the rest of an error's body. The status says what matters, so a body can only end sooner."""
+
+    __slots__ = ()
+
+    def passed(self, chunk: bytes) -> bytes:
+        """See *chunk* go by; ``Limits(body=...)`` holds for errors too."""
+        self.received += len(chunk)
+        if self.received > self._limits.body:
+            raise TooLarge
+        return chunk
+
+    def broken(self, error: BaseException) -> BaseException | None:
+        """*error* happened on the way; what to raise for it, or ``None`` if what came is all there is."""
+        if fault_of(error) is None:
+            return super().broken(error)
+        self._end(GeneratorExit())
+        return None

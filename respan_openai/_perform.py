@@ -21,12 +21,28 @@ import anyio
 
 from ._bodies import bound, chunks_of, is_packed
 from ._clock import asleep, now, sleep
-from ._core.steps import DRAW, NOW, REPLAY, Close, Next, Overdue, Read, Send, Sleep, Tell, TooLarge
+from ._core.steps import (
+    DRAW,
+    NOW,
+    REPLAY,
+    Close,
+    Next,
+    Overdue,
+    Race,
+    Read,
+    Send,
+    Sleep,
+    Tell,
+    TooLarge,
+)
+from ._drive import adrive, drive
 from ._families import rebuilt
+from ._race import arace, race
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Self
 
 
 #: Under this key the body of an answer lies that came compressed and was read.
@@ -64,6 +80,7 @@ class _Performer:
             Close: self._close,
             Sleep: self._sleep,
             Tell: _tell,
+            Race: self._race,
         }
 
     def __call__(self, step: Any) -> Any:
@@ -123,6 +140,12 @@ class _Performer:
 
     def _replay(self) -> Any:
         raise NotImplementedError
+
+    def _race(self, step: Race) -> Any:
+        raise NotImplementedError
+
+    def _twin(self) -> Self:
+        return type(self)(self._request, self._send_on, self._mark)
 
     def _is_replayable(self) -> bool:
         length = self._request.headers.get("content-length", "")
@@ -184,6 +207,9 @@ class Blocking(_Performer):
             return self._replayed(self._request.read())
         return None
 
+    def _race(self, step: Race) -> tuple[Any, Any]:
+        return race(step, lambda steps: drive(steps, self._twin()))
+
 
 class Awaiting(_Performer):
     """For ``AsyncClient`` and transports of its kind, on asyncio and trio."""
@@ -219,6 +245,9 @@ class Awaiting(_Performer):
         with suppress(Exception):
             return self._replayed(await self._request.aread())
         return None
+
+    async def _race(self, step: Race) -> tuple[Any, Any]:
+        return await arace(step, lambda steps: adrive(steps, self._twin()))
 
 
 async def _in_time(until: float | None, work: Callable[[], Any]) -> Any:

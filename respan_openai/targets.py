@@ -31,7 +31,7 @@ from ._core.health import health_of
 from ._core.origin import origin_of, same_origin
 from ._headers import HeaderRule, header_value
 from ._params import CONTAINERS, HEADER, NAMES
-from ._secret import secret_from
+from ._secret import LateSecret, secret_from
 from ._warn import warn
 from .exceptions import ConfigError
 
@@ -211,9 +211,14 @@ class Gateway:
             string_field(changed, "model"),
             framing + extra if changed is call.body else extra,
         )
-        if changed is call.body and len(framing) == 1 and not carriers and not self._forward_credentials:
+        if changed is call.body and len(framing) == 1 and not carriers and self._may_remember:
             self._remember(call, outgoing)
         return outgoing
+
+    @property
+    def _may_remember(self) -> bool:
+        # A key that is asked for may be another one the next time.
+        return not self._forward_credentials and not isinstance(self._key, LateSecret)
 
     def _remember(self, call: Call, outgoing: Outgoing) -> None:
         headers, body = call.headers, call.body
@@ -239,7 +244,7 @@ class Gateway:
         if self._keeps_client_keys:
             return health_of(self.name, origin_text(self._base), self._bearer(call).decode("latin-1"))
         if self._known_health is None:
-            self._known_health = health_of(self.name, origin_text(self._base), self._key.reveal())
+            self._known_health = health_of(self.name, origin_text(self._base), self._key.identity())
         return self._known_health
 
     def unfit(self, _call: Call) -> str | None:

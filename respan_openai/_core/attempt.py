@@ -95,10 +95,11 @@ class Asking:
         wait: Seconds waited before; for the record.
         reused: Whether the connection may be an old one, which the server may have closed meanwhile.
         duplicate: Whether an earlier attempt may have been worked on.
+        model: Asked for, once it is known.
         answer: The response whose body is neither over nor given back, while there is one.
     """
 
-    __slots__ = ("answer", "began", "call", "duplicate", "plan", "reused", "target", "until", "wait")
+    __slots__ = ("answer", "began", "call", "duplicate", "model", "plan", "reused", "target", "until", "wait")
 
     def __init__(
         self,
@@ -120,6 +121,7 @@ class Asking:
         self.wait = wait
         self.reused = reused
         self.duplicate = duplicate
+        self.model: str | None = None
         self.answer: Answer | None = None
 
     def give_back(self) -> Generator[Any, Any, None]:
@@ -133,6 +135,7 @@ class Asking:
 def attempt(asking: Asking) -> Generator[Any, Any, Outcome]:
     """Ask once."""
     outgoing = asking.target.build(asking.call)
+    asking.model = outgoing.model
     try:
         asking.answer = answer = yield Send(asking.target, outgoing, asking.until, asking.plan.timeouts.idle)
         if answer.status_code in _REDIRECTS and asking.call.follow_redirects:
@@ -145,7 +148,7 @@ def attempt(asking: Asking) -> Generator[Any, Any, Outcome]:
         outcome = _broken(asking, exc)
         yield from asking.give_back()
     outcome.target = asking.target
-    outcome.tried = _tried(asking, outgoing.model, outcome, (yield NOW))
+    outcome.tried = _tried(asking, outcome, (yield NOW))
     return outcome
 
 
@@ -159,12 +162,12 @@ def _broken(asking: Asking, error: BaseException) -> Outcome:
     return outcome
 
 
-def _tried(asking: Asking, model: str | None, outcome: Outcome, now: float) -> Tried:
+def _tried(asking: Asking, outcome: Outcome, now: float) -> Tried:
     verdict, answer, error, held = outcome.verdict, outcome.answer, outcome.error, outcome.held
     status = None if answer is None else answer.status_code
     return Tried(
         asking.target.name,
-        model,
+        asking.model,
         status if verdict is None else verdict.status or status,
         None if verdict is None else verdict.meaning.value,
         asking.began,
@@ -274,7 +277,10 @@ def _no_events(asking: Asking, answer: Answer) -> Generator[Any, Any, Outcome]:
     watch.close()
     outcome.held, outcome.watch = [body], watch
     if not watch.content:
-        outcome.verdict = _verdict_on_body(asking, outcome) or _no_answer(asking, outcome, "not a stream")
+        told = None if watch.error is None else _early_end(asking, outcome, watch)
+        outcome.verdict = (
+            told or _verdict_on_body(asking, outcome) or _no_answer(asking, outcome, "not a stream")
+        )
     return outcome
 
 

@@ -203,6 +203,10 @@ class Course:
                 if self._may_ask(target):
                     yield target
 
+    def neighbours(self) -> Iterator[Target]:
+        """Other targets that are not asked yet, in order, whatever their health."""
+        return self._others(self.plan.targets)
+
     def wait_to_repeat(self, target: Target, verdict: Verdict, draw: float) -> float | None:
         """Seconds until *target*, which failed, may be asked again; ``None`` if it may not."""
         repeats = self.asked[target] - 1

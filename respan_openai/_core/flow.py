@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .attempt import attempt
 from .course import Course, Leg
+from .hedge import asked
 from .judge import RULES, Meaning
 from .steps import DRAW, NOW, REPLAY, Sleep, Tell
 
@@ -65,7 +65,7 @@ def flow(call: Call, plan: Plan, trace: Trace) -> Generator[Any, Any, Outcome]:
 
 
 def _attempted(course: Course, asking: Asking, trace: Trace) -> Generator[Any, Any, Outcome]:
-    outcome = yield from attempt(asking)
+    outcome = yield from asked(course, asking, trace)
     trace.tried.append(outcome.tried)
     if outcome.verdict is not None:
         _failed(course, outcome, outcome.verdict, (yield DRAW))

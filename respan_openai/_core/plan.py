@@ -52,12 +52,14 @@ class Controls(NamedTuple):
         backoff: Seconds, in the place of ``Retry.backoff``; ``None`` leaves it.
         stays: Whether it must not go to another target: asked for, or bound to state that lies at a provider.
         once: Whether it must not be repeated when a provider may have worked on it: it would be stored twice.
+        several: Whether it asks for several answers, each of which is billed.
     """
 
     attempts: int | None = None
     backoff: float | None = None
     stays: bool = False
     once: bool = False
+    several: bool = False
 
 
 class Plan(NamedTuple):

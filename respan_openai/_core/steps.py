@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Callable, Generator, Mapping
     from typing import Any
 
     from .call import Outgoing
@@ -142,4 +142,27 @@ class Tell(NamedTuple):
     wait: float
 
 
-Step = Now | Draw | Send | Read | Next | Close | Sleep | Replay | Tell
+class Racer(NamedTuple):
+    """One of two that race: its steps, and those that give back what it holds when it came too late."""
+
+    steps: Flow
+    give_back: Callable[[], Flow]
+
+
+class Race(NamedTuple):
+    """Answered with what both came to; ``None`` for one that had not finished, or was not started.
+
+    Attributes:
+        first: Starts at once.
+        second: Asked, with the time, for the other one when *first* has not finished in time; ``None`` for nobody.
+        after: Seconds until then.
+        won: Whether a result ends the race. Else the other one is waited for.
+    """
+
+    first: Racer
+    second: Callable[[float], Racer | None]
+    after: float
+    won: Callable[[Any], bool]
+
+
+Step = Now | Draw | Send | Read | Next | Close | Sleep | Replay | Tell | Race
