@@ -10,7 +10,7 @@ import anyio.lowlevel
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 
 class _Skipping:
@@ -43,7 +43,7 @@ async def asleep(seconds: float) -> None:
 
 
 @contextmanager
-def no_waiting() -> Iterator[None]:
+def no_waiting() -> Generator[None]:
     """Inside the block, waits before retries take no time; backoff, breakers and deadlines believe they did.
 
     For tests. It holds for the whole process, nests, and leaves the timeouts of real sockets as they are.

@@ -8,7 +8,7 @@ only if its ``prefill`` says that it goes on from there.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from ._core.call import dump_object, parse_object
 
@@ -40,5 +40,6 @@ def continued(call: Call, plan: Plan, watch: Watch | None) -> tuple[Call, Plan] 
     ):
         return None
     begun = {"role": "assistant", "content": watch.text}
-    call = call._replace(body=dump_object({**body, "messages": [*messages, begun]}))
+    longer: list[Any] = [*cast("list[Any]", messages), begun]
+    call = call._replace(body=dump_object({**body, "messages": longer}))
     return call, plan._replace(targets=targets, named={}, retry=replace(plan.retry, attempts=1))

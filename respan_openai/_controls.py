@@ -10,6 +10,8 @@ from ._params import CARRIERS, CONTAINERS, decode_header, merge
 
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ._core.call import Call
 
 
@@ -25,7 +27,7 @@ def controls_of(call: Call) -> Controls:
     """What *call* asks for: ``retry_params``, ``disable_fallback``, stored state."""
     body = parse_object(call.body)
     params = _gathered(call, body)
-    retry = params.get("retry_params") or {}
+    retry: dict[str, Any] = params.get("retry_params") or {}
     stored = body.get("store") is True or bool(body.get("background")) or bool(body.get("conversation"))
     state = call.path == "/responses" and (
         any(body.get(name) for name in _STATE) or any(name in (call.body or b"") for name in _STATE_INSIDE)
@@ -50,6 +52,6 @@ def _attempts(retry: dict[str, Any]) -> int | None:
 
 def _gathered(call: Call, body: dict[str, Any]) -> dict[str, Any]:
     headers = [value for name in CARRIERS if (value := call.header(name.encode()))]
-    ambient = {} if call.params is None else call.params.params
+    ambient: Mapping[str, Any] = {} if call.params is None else call.params.params
     inner = [body[name] for name in reversed(CONTAINERS) if isinstance(body.get(name), dict)]
     return merge(ambient, *(decode_header(value) for value in headers), *inner, body)

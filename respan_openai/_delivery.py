@@ -14,7 +14,9 @@ from ._context import TRACE, attach
 from ._core.judge import Fault
 from ._families import distrust_in, family_of
 from ._guard import Guard, RefusalGuard
+from ._params import CARRIERS
 from ._perform import UNPACKED
+from ._warn import warn
 from .exceptions import (
     CallFailed,
     CallTimedOut,
@@ -43,6 +45,7 @@ ERROR = "respan_openai.error"
 _LETS_ERRORS_PASS = tuple(int(part) for part in openai.VERSION.split(".")[:2]) >= (2, 32)
 
 _SHOULD_RETRY = "x-should-retry"
+_HEADERS_TOO_LARGE = 431
 
 
 class Asked(NamedTuple):
@@ -107,6 +110,11 @@ def failure_of(asked: Asked, outcome: Outcome, ended: Ended) -> Any:
         raise _error_of(outcome, request, plan) from outcome.error
     trace.deliver(outcome.tried, answer.headers)
     status = verdict.status or answer.status_code
+    if status == _HEADERS_TOO_LARGE and outcome.target.guards and _has_params_in_header(asked.call):
+        warn(
+            "The gateway answered 431, too large request headers, and this call's parameters stood in one. Given as "
+            "keywords of the call, or in extra_body=body(...), they are sent in the body."
+        )
     if 200 <= answer.status_code < 300:
         if status < 400:
             raise InvalidAnswer(_invalid(outcome, verdict.reason), request=request)
@@ -126,6 +134,11 @@ def failure_of(asked: Asked, outcome: Outcome, ended: Ended) -> Any:
         response = guarded(answer, guard, outcome.held)
     response.headers[_SHOULD_RETRY] = "false"
     return dressed(response, request, trace)
+
+
+def _has_params_in_header(call: Call) -> bool:
+    ambient = call.params is not None and call.params.header() is not None
+    return ambient or any(call.header(name.encode()) for name in CARRIERS)
 
 
 def _error_body(outcome: Outcome) -> bytes:

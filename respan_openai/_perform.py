@@ -73,15 +73,6 @@ class _Performer:
         self._send_on = send
         self._mark = mark
         self._timeout: dict[str, float | None] = _NO_TIMEOUT
-        self._steps: dict[Any, Callable[[Any], Any]] = {
-            Send: self._send,
-            Read: self._read,
-            Next: self._next,
-            Close: self._close,
-            Sleep: self._sleep,
-            Tell: _tell,
-            Race: self._race,
-        }
 
     def __call__(self, step: Any) -> Any:
         if step is NOW:
@@ -90,7 +81,7 @@ class _Performer:
             return random.random()  # noqa: S311 -- spreads load, hides nothing
         if step is REPLAY:
             return self._replay()
-        return self._steps[type(step)](step)
+        return getattr(self, _BY[type(step)])(step)
 
     def _rebuilt(self, step: Send) -> Any:
         own = self._request.extensions.get("timeout", _NO_TIMEOUT)
@@ -144,6 +135,18 @@ class _Performer:
     def _race(self, step: Race) -> Any:
         raise NotImplementedError
 
+    @staticmethod
+    def _tell(step: Tell) -> None:
+        _log.info(
+            "%s: %s failed (%s), asking %s in %.2f s",
+            step.action,
+            step.target,
+            step.reason,
+            step.onward,
+            step.wait,
+            extra={f"respan_{name}": value for name, value in step._asdict().items()},
+        )
+
     def _twin(self) -> Self:
         return type(self)(self._request, self._send_on, self._mark)
 
@@ -156,16 +159,15 @@ class _Performer:
         return body if len(body) == int(self._request.headers["content-length"]) else None
 
 
-def _tell(step: Tell) -> None:
-    _log.info(
-        "%s: %s failed (%s), asking %s in %.2f s",
-        step.action,
-        step.target,
-        step.reason,
-        step.onward,
-        step.wait,
-        extra={f"respan_{name}": value for name, value in step._asdict().items()},
-    )
+_BY: dict[type, str] = {
+    Send: "_send",
+    Read: "_read",
+    Next: "_next",
+    Close: "_close",
+    Sleep: "_sleep",
+    Tell: "_tell",
+    Race: "_race",
+}
 
 
 class Blocking(_Performer):
@@ -264,7 +266,8 @@ async def _read_all(step: Read) -> bytes:
     response: Any = step.answer
     if not is_packed(response):
         return await response.aread()  # type: ignore[no-any-return]
-    chunks, size = [], 0
+    chunks: list[bytes] = []
+    size = 0
     async for chunk in response.aiter_bytes():
         size = _counted(size, chunk, step)
         chunks.append(chunk)
@@ -272,7 +275,8 @@ async def _read_all(step: Read) -> bytes:
 
 
 def _joined(body: Iterator[bytes], step: Read) -> bytes:
-    chunks, size = [], 0
+    chunks: list[bytes] = []
+    size = 0
     for chunk in body:
         size = _counted(size, chunk, step)
         chunks.append(chunk)

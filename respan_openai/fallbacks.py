@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ._core.call import Outgoing, parse_object, string_field, with_string
 from ._core.health import health_of
@@ -170,7 +170,7 @@ def fallback_of(fallbacks: object) -> Fallback:
     if isinstance(fallbacks, str | Gateway | Provider | _Direct):
         raise ConfigError("fallbacks must be a list, even of one: fallbacks=[DIRECT].")
     try:
-        entries = tuple(fallbacks)  # type: ignore[arg-type,var-annotated]
+        entries: tuple[object, ...] = tuple(cast("Iterable[object]", fallbacks))
     except TypeError:
         raise ConfigError(
             f"fallbacks is of type {type(fallbacks).__name__}; expected a list of targets, or Fallback(...)."

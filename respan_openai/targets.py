@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
 import openai
@@ -38,7 +38,6 @@ from .exceptions import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any
 
     from ._azure import Deployment
     from ._core.call import Call
@@ -51,7 +50,7 @@ __all__ = ["Gateway", "Provider"]
 _OURS = (NAMES | frozenset(CONTAINERS)) - {"metadata", "prompt"}
 
 #: What the SDK takes for "not given"; ``omit`` is the newer name.
-_OMITTED = {type(openai.NOT_GIVEN), type(getattr(openai, "omit", openai.NOT_GIVEN))}
+_OMITTED: set[type[Any]] = {type(openai.NOT_GIVEN), type(getattr(openai, "omit", openai.NOT_GIVEN))}
 
 #: Beta features the gateway documents (reference 001 and 002, header ``X-Respan-Beta``).
 BETA_FLAGS = frozenset({"token-breakdown-2026-03-26", "env-scoped-integrations-2026-03-28"})
@@ -247,7 +246,7 @@ class Gateway:
             self._known_health = health_of(self.name, origin_text(self._base), self._key.identity())
         return self._known_health
 
-    def unfit(self, _call: Call) -> str | None:
+    def unfit(self, call: Call) -> str | None:  # noqa: ARG002 -- as every target
         """Any call can be put to a gateway."""
         return None
 
@@ -342,7 +341,7 @@ class Provider:
             call.path, kept, dump_object(sent_body), model if isinstance(model, str) else None
         )
 
-    def health(self, _call: Call) -> Health:
+    def health(self, call: Call) -> Health:  # noqa: ARG002 -- as every target
         """What the process knows about this origin and key."""
         return health_of(self.name, origin_text(self._base), self._key.identity())
 
@@ -361,11 +360,10 @@ class Provider:
 def _mapping(value: object, name: str, *, of: type) -> dict[str, Any]:
     if value is None:
         return {}
-    if not isinstance(value, Mapping) or not all(
-        isinstance(key, str) and isinstance(held, of) for key, held in value.items()
-    ):
+    entries = dict(cast("Mapping[object, object]", value)) if isinstance(value, Mapping) else {None: None}
+    if not all(isinstance(key, str) and isinstance(held, of) for key, held in entries.items()):
         raise ConfigError(f"{name} must be a mapping from strings to {of.__name__}s.")
-    return dict(value)
+    return cast("dict[str, Any]", entries)
 
 
 def is_object(body: bytes | None) -> bool:

@@ -5,18 +5,29 @@ from __future__ import annotations
 from typing import assert_type
 
 import httpx2
-from openai import AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, OpenAI
+from openai import AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, OpenAI, omit
 
 from respan_openai import (
+    DIRECT,
     AsyncRespanTransport,
+    Breaker,
     CallRecord,
+    Fallback,
     Gateway,
+    Hedge,
+    Limits,
     LocalGateway,
     OpenRouter,
     Provider,
     RespanParams,
     RespanTransport,
+    Retry,
+    StreamInterrupted,
+    Streams,
+    TargetHealth,
+    Timeouts,
     body,
+    health,
     last_call,
     params,
     record_of,
@@ -48,6 +59,32 @@ wrap(OpenAI(), gateway=LocalGateway([Provider("p", "https://p/v1", "k")], api_ke
 httpx2.Client(transport=RespanTransport(httpx2.HTTPTransport(), gateway=LocalGateway.echo()))
 httpx2.AsyncClient(transport=AsyncRespanTransport(httpx2.AsyncHTTPTransport(), on_call=hook))
 
+assert_type(
+    wrap(
+        OpenAI(),
+        fallbacks=[
+            DIRECT,
+            Provider("p", "https://p/v1", lambda: "k", models={"a": "b"}, overrides={"top_p": omit}),
+        ],
+        retry=Retry(attempts=2),
+        timeouts=Timeouts(idle=None),
+        breaker=Breaker(failures=3),
+        hedge=Hedge(),
+        streams=Streams(incomplete="warn"),
+        limits=Limits(body=1 << 20),
+    ),
+    OpenAI,
+)
+wrap(OpenAI(), fallbacks=Fallback(DIRECT, on_context=["gpt-4.1", OpenRouter("k")]))
+httpx2.Client(transport=RespanTransport(httpx2.HTTPTransport(), fallbacks=[DIRECT], retry=Retry()))
+assert_type(health(), tuple[TargetHealth, ...])
+
+
+def text_of(error: StreamInterrupted) -> str:
+    """What arrived before a stream broke off."""
+    return error.text
+
+
 client.chat.completions.create(model="m", messages=[], extra_body=body(fallback_models=["a"], cache_ttl=60))
 
 
@@ -74,4 +111,6 @@ assert_type(record_of(client), CallRecord | None)
 body(fallback_modles=["a"])  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 body(cache_ttl="soon")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 params(customer_identifier=["u1"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Streams(incomplete="maybe")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Retry(3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 wrap("client")  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
