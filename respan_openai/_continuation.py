@@ -8,7 +8,7 @@ only if its ``prefill`` says that it goes on from there.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from ._core.call import dump_object, parse_object
 
@@ -32,7 +32,7 @@ def continued(call: Call, plan: Plan, watch: Watch | None) -> tuple[Call, Plan] 
     if watch is None or not targets or call.path != "/chat/completions" or not watch.plain or not watch.text:
         return None
     body = parse_object(call.body)
-    messages = body.get("messages")
+    messages: list[Any] | None = body.get("messages")
     if (
         not isinstance(messages, list)
         or any(body.get(name) for name in _MORE_THAN_TEXT)
@@ -40,6 +40,6 @@ def continued(call: Call, plan: Plan, watch: Watch | None) -> tuple[Call, Plan] 
     ):
         return None
     begun = {"role": "assistant", "content": watch.text}
-    longer: list[Any] = [*cast("list[Any]", messages), begun]
+    longer: list[Any] = [*messages, begun]
     call = call._replace(body=dump_object({**body, "messages": longer}))
     return call, plan._replace(targets=targets, named={}, retry=replace(plan.retry, attempts=1))

@@ -165,7 +165,7 @@ def _error_of(outcome: Outcome, request: Any, plan: Plan) -> RespanError:
             f"of it larger than {plan.limits.event} bytes, that of Limits(event=...).",
             request=request,
         )
-    if fault is Fault.READ_TIMEOUT:
+    if fault in {Fault.READ_TIMEOUT, Fault.LATE}:
         return CallTimedOut(
             f"{name} did not answer in the time that the client's timeout allows for the whole call.",
             request=request,

@@ -155,7 +155,18 @@ _FAULTS = {
     "TimeoutException": Fault.READ_TIMEOUT,
     "TransportError": Fault.READ,
 }
-_OWN_FAULTS = {Overdue: Fault.READ_TIMEOUT, TooLarge: Fault.LIMIT, EventTooLarge: Fault.LIMIT}
+
+
+class Late(Overdue):
+    """An ``Overdue`` that came too late itself: an event loop was blocked, so nobody looked for an answer."""
+
+
+_OWN_FAULTS = {
+    Overdue: Fault.READ_TIMEOUT,
+    Late: Fault.LATE,
+    TooLarge: Fault.LIMIT,
+    EventTooLarge: Fault.LIMIT,
+}
 
 #: What h11 says of a connection that was closed before an answer (httpcore/_sync/http11.py).
 _HUNG_UP = "Server disconnected without sending a response."

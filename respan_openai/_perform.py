@@ -36,7 +36,7 @@ from ._core.steps import (
     TooLarge,
 )
 from ._drive import adrive, drive
-from ._families import rebuilt
+from ._families import Late, rebuilt
 from ._race import arace, race
 
 
@@ -55,6 +55,9 @@ MAX_REPLAY = 32 << 20
 
 #: A timeout is shortened, or a timer set, if it would pass the deadline by more than this factor.
 _SLACK = 1.05
+
+#: A timer that is later than this was held up by something else than its turn.
+_LATE_SECONDS = 0.25
 
 _NO_TIMEOUT: dict[str, float | None] = {"connect": None, "read": None, "write": None, "pool": None}
 
@@ -89,7 +92,7 @@ class _Performer:
         if step.until is not None:
             left = step.until - now()
             if left <= 0:
-                raise Overdue
+                raise self._overdue(left)
             for name, seconds in own.items():
                 if seconds is None or seconds > left * _SLACK:
                     timeout[name] = left
@@ -109,10 +112,14 @@ class _Performer:
         left = until - now()
         read = self._timeout["read"]
         if left <= 0:
-            raise Overdue
+            raise self._overdue(left)
         if read is None or left * _SLACK < read:
             self._timeout["read"] = left
         return left
+
+    def _overdue(self, left: float) -> Overdue:  # noqa: ARG002 -- tells more where it is awaited
+        """What to raise when the time is over, *left* seconds ago (negative)."""
+        return Overdue()
 
     def _send(self, step: Send) -> Any:
         raise NotImplementedError
@@ -218,19 +225,19 @@ class Awaiting(_Performer):
 
     async def _send(self, step: Send) -> Any:
         request = self._rebuilt(step)
-        response = await _in_time(step.until, partial(self._send_on, step.place, request))
+        response = await self._in_time(step.until, partial(self._send_on, step.place, request))
         self._head_came(step)
         return response
 
     async def _read(self, step: Read) -> bytes:
         self._shorten(step.until)
         bound(step.answer, step.limit)
-        body: bytes = await _in_time(step.until, partial(_read_all, step))
+        body: bytes = await self._in_time(step.until, partial(_read_all, step))
         return body
 
     async def _next(self, step: Next) -> bytes | None:
         chunks = chunks_of(step.answer, awaited=True)
-        chunk: bytes | None = await _in_time(step.until, partial(anext, chunks, None))
+        chunk: bytes | None = await self._in_time(step.until, partial(anext, chunks, None))
         if chunk is None:
             await self._close(Close(step.answer))  # gives the connection back
         return chunk
@@ -251,15 +258,18 @@ class Awaiting(_Performer):
     async def _race(self, step: Race) -> tuple[Any, Any]:
         return await arace(step, lambda steps: adrive(steps, self._twin()))
 
+    async def _in_time(self, until: float | None, work: Callable[[], Any]) -> Any:
+        if until is None:
+            return await work()
+        with anyio.move_on_after(until - now()) as scope:
+            return await work()
+        if scope.cancelled_caught:
+            raise self._overdue(until - now())
+        return None
 
-async def _in_time(until: float | None, work: Callable[[], Any]) -> Any:
-    if until is None:
-        return await work()
-    with anyio.move_on_after(until - now()) as scope:
-        return await work()
-    if scope.cancelled_caught:
-        raise Overdue
-    return None
+    def _overdue(self, left: float) -> Overdue:
+        # What is awaited is cancelled in time, unless the loop was blocked.
+        return Late() if left < -_LATE_SECONDS else Overdue()
 
 
 async def _read_all(step: Read) -> bytes:

@@ -114,6 +114,8 @@ class Fault(Enum):
     """Broken off after the request was written, before the answer was whole."""
     READ_TIMEOUT = "read_timeout"
     """The answer, or its first content, did not come in time."""
+    LATE = "late"
+    """The time was over while our own side did nothing for a while: the answer may have come, unread."""
     STALE = "stale"
     """A connection kept from an earlier call was closed before one byte of the answer came."""
     PROTOCOL = "protocol"
@@ -176,6 +178,7 @@ _FAULTS = {
     Fault.WRITE: _row(Meaning.AMBIGUOUS),
     Fault.READ: _row(Meaning.AMBIGUOUS),
     Fault.READ_TIMEOUT: _row(Meaning.AMBIGUOUS),
+    Fault.LATE: _row(Meaning.AMBIGUOUS, breaker=False),
     # Healthy servers close idle connections all the time. A sick one fails the fresh connection too, and that counts.
     Fault.STALE: _row(Meaning.AMBIGUOUS, same=True, breaker=False, cost=0.0),
     Fault.PROTOCOL: _row(Meaning.FAULT, same=False),
