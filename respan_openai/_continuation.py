@@ -31,6 +31,8 @@ def continued(call: Call, plan: Plan, watch: Watch | None) -> tuple[Call, Plan] 
     targets = tuple(target for target in plan.targets if getattr(target, "prefill", False))
     if watch is None or not targets or call.path != "/chat/completions" or not watch.plain or not watch.text:
         return None
+    if plan.controls(call).stays:
+        return None
     body = parse_object(call.body)
     messages: list[Any] | None = body.get("messages")
     if (

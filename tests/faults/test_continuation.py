@@ -101,11 +101,12 @@ async def test_e22_nobody_to_continue(world) -> None:
         {"response_format": {"type": "json_object"}},
         {"logprobs": True},
         {"n": 2},
+        {"disable_fallback": True},
     ],
     ids=lambda more: next(iter(more)),
 )
 async def test_e22_what_is_more_than_text_is_refused(world, more) -> None:
-    """Tools, JSON, log probabilities and several choices are never spliced."""
+    """Tools, JSON, log probabilities and several choices are never spliced, and a call that stays is left alone."""
     gateway, other = world.gateway(CUT), world.server("p2")
     client = continuing(world, gateway, other)
 
