@@ -52,7 +52,7 @@ class Guard:
         request: The SDK's own.
         streams: What to do about an answer that is not complete.
         limits: For the text of an error.
-        idle: Most seconds between content events; ``None`` for no limit.
+        idle: Most seconds between content events (Responses: any events); ``None`` for no limit.
         whole_events: Let only whole events pass, so that others can follow after a break.
         ended: Told once, with the error if there is one; ``GeneratorExit`` stands for an answer
             that is not whole: the reader went away, or it ended with an error event, or too soon and was let pass.
@@ -91,7 +91,7 @@ class Guard:
         self._idle = idle
         self._ended: Ended | None = ended
         self._tail: bytes | None = b"" if whole_events else None
-        self._seen = 0 if watch is None else watch.content
+        self._seen = 0 if watch is None else watch.progress
         self._at = 0.0 if idle is None else now()
 
     def passed(self, chunk: bytes) -> bytes:
@@ -101,14 +101,19 @@ class Guard:
         if watch is None:
             return chunk
         watch.feed(chunk)
-        if watch.content != self._seen:
-            self._seen = watch.content
+        self._check_readable(watch)
+        progress = watch.progress
+        if progress != self._seen:
+            self._seen = progress
             self._at = now()
-        elif watch.garbage is not None and watch.error is None:
-            raise Unreadable(watch.garbage)
         elif self._idle is not None and not watch.complete and now() - self._at > self._idle:
             raise Overdue
         return chunk if self._tail is None else self._up_to_last_event(chunk)
+
+    @staticmethod
+    def _check_readable(watch: Watch) -> None:
+        if watch.garbage is not None and watch.error is None:
+            raise Unreadable(watch.garbage)
 
     def _up_to_last_event(self, chunk: bytes) -> bytes:
         chunk = (self._tail or b"") + chunk
@@ -121,6 +126,7 @@ class Guard:
         watch = self.watch
         if watch is not None:
             watch.close()
+            self._check_readable(watch)
             if not watch.complete and watch.error is None and not self._let_pass():
                 raise Incomplete
         self._end(None if watch is None or self._is_whole(watch) else GeneratorExit())
@@ -129,10 +135,9 @@ class Guard:
     def _is_whole(watch: Watch) -> bool:
         return watch.error is None and (watch.done or watch.complete)
 
-    def passes_on(self) -> Watch | None:
-        """Another guard stands by from here on. The watch, if there is one."""
+    def passes_on(self) -> None:
+        """Another guard stands by from here on."""
         self._ended = None
-        return self.watch
 
     def _let_pass(self) -> bool:
         if self._streams.incomplete == "warn":

@@ -163,7 +163,10 @@ class _Performer:
 
     def _replayed(self, body: bytes) -> bytes | None:
         # A part that cannot be rewound comes back shorter than it was announced, and must not be sent so.
-        return body if len(body) == int(self._request.headers["content-length"]) else None
+        if str(len(body)) == self._request.headers.get("content-length"):
+            return body
+        _log.info("The request's body cannot be sent again, so this call is not repeated, here or elsewhere.")
+        return None
 
 
 _BY: dict[type, str] = {
@@ -210,11 +213,11 @@ class Blocking(_Performer):
         sleep(step.seconds)
 
     def _replay(self) -> bytes | None:
-        if not self._is_replayable():
-            return None
-        with suppress(Exception):
-            return self._replayed(self._request.read())
-        return None
+        body = b""
+        if self._is_replayable():
+            with suppress(Exception):
+                body = self._request.read()
+        return self._replayed(body)
 
     def _race(self, step: Race) -> tuple[Any, Any]:
         return race(step, lambda steps: drive(steps, self._twin()))
@@ -249,11 +252,11 @@ class Awaiting(_Performer):
         await asleep(step.seconds)
 
     async def _replay(self) -> bytes | None:
-        if not self._is_replayable():
-            return None
-        with suppress(Exception):
-            return self._replayed(await self._request.aread())
-        return None
+        body = b""
+        if self._is_replayable():
+            with suppress(Exception):
+                body = await self._request.aread()
+        return self._replayed(body)
 
     async def _race(self, step: Race) -> tuple[Any, Any]:
         return await arace(step, lambda steps: adrive(steps, self._twin()))

@@ -132,6 +132,14 @@ class Course:
             self.probe = None
         self.end_wait()
 
+    def end_probe(self) -> bool:
+        """Whether what came of the target that was asked last is what its breaker waits for. It is said once."""
+        probe = self.probe is not None and self.probe is self.health
+        if probe:
+            self.probe = None
+        self.leave()
+        return probe
+
     def end_wait(self) -> None:
         """Leave the waiters, if the call is among them."""
         if self.waiting is not None:

@@ -77,10 +77,9 @@ def _attempted(course: Course, asking: Asking, trace: Trace) -> Generator[Any, A
 
 
 def _succeeded(course: Course, outcome: Outcome, trace: Trace) -> None:
-    tried, probe = outcome.tried, course.probe is not None
-    clean = len(trace.tried) == 1
+    tried, clean = outcome.tried, len(trace.tried) == 1
+    probe = course.probe is not None and course.end_probe()
     course.health.succeeded(tried.ended, clean=clean, seconds=tried.ended - tried.began, probe=probe)
-    course.probe = None
     if course.paid is not None:
         payer, cost = course.paid
         payer.refund(cost)
@@ -89,14 +88,12 @@ def _succeeded(course: Course, outcome: Outcome, trace: Trace) -> None:
 
 
 def _failed(course: Course, outcome: Outcome, verdict: Verdict, draw: float) -> None:
-    now, health, probe = outcome.tried.ended, course.health, course.probe is not None
+    now, health = outcome.tried.ended, course.health
     course.note(outcome.target, verdict)
     if verdict.rule.breaker and verdict.own:
-        health.faulted(now, draw, course.plan.breaker, probe=probe)
-        course.probe = None
+        health.faulted(now, draw, course.plan.breaker, probe=course.end_probe())
     elif outcome.answer is not None:
-        health.succeeded(now, clean=False, probe=probe)
-        course.probe = None
+        health.succeeded(now, clean=False, probe=course.end_probe())
     else:
         course.leave()
     if verdict.bad_credential:

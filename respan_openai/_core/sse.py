@@ -356,6 +356,11 @@ class Watch:
         self.plain = True
 
     @property
+    def progress(self) -> int:
+        """Grows while the answer gets on. On Responses a search or a tool may run for minutes without content."""
+        return self.events if self._path == "/responses" else self.content
+
+    @property
     def complete(self) -> bool:
         """Whether the answer came to its end, be it a bad one.
 

@@ -377,6 +377,7 @@ def test_usage_and_model() -> None:
         event(chunk(delta(content="a"), model="m-1", usage=None)),
         event(chunk(usage={"total_tokens": 2}, model="m-2")),
         event(summary),
+        event(chunk(model="")),
     )
 
     assert (watch.usage, watch.model) == ({"total_tokens": 2}, "m-2")
@@ -443,9 +444,10 @@ def test_an_event_that_is_too_large(stream, size) -> None:
 
 def test_the_limit_is_for_one_event() -> None:
     """A stream of any length passes, and so do comments without a blank line between them."""
-    watch = watched(*[b": keep-alive\n" * 10] * 50, *[HELLO] * 50, max_event=len(HELLO))
+    stream = [b": keep-alive\n" * 10] * 50 + [HELLO] * 50
 
-    assert watch.content == 50
+    assert watched(*stream, max_event=len(HELLO)).content == 50
+    assert watched(*stream, max_event=len(HELLO), exact=True).content == 50
 
 
 def test_an_endless_line_is_not_copied_again_and_again() -> None:
@@ -589,6 +591,7 @@ USUAL = [
         for piece in (*variants(said("Hello")), *variants(said("Hello", 12, obfuscation="aB3")))
     ],
     (SPEECH, event({"type": "transcript.text.delta", "delta": "Hello"})),
+    (SPEECH, event({"type": "?", "delta": "Hello"}).replace(b"?", b"\xff")),
 ]
 
 
