@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._clock import now
-from ._core.judge import Fault
+from ._core.judge import Fault, judge_error
 from ._core.sse import EventTooLarge
 from ._core.steps import Overdue, TooLarge
 from ._families import fault_of
@@ -20,6 +20,7 @@ from .exceptions import LimitExceeded, StreamIncomplete, StreamInterrupted
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ._core.plan import Target
     from ._core.sse import Watch
     from .policy import Limits, Streams
 
@@ -41,6 +42,10 @@ class Incomplete(Exception):  # noqa: N818 -- as above
 def can_resume(error: BaseException) -> bool:
     """Whether *error* is a stream's breaking off, not its reader's doing nor a limit of ours."""
     return isinstance(error, Incomplete | Unreadable) or fault_of(error) not in {None, Fault.LIMIT}
+
+
+def _no_header(_name: str) -> None:
+    return None
 
 
 class Guard:
@@ -134,6 +139,13 @@ class Guard:
     @staticmethod
     def _is_whole(watch: Watch) -> bool:
         return watch.error is None and (watch.done or watch.complete)
+
+    def is_fault_of(self, target: Target) -> bool:
+        """Whether an error event behind content was *target*'s own fault."""
+        if self.watch is None or self.watch.error is None:
+            return False
+        verdict = judge_error(self.watch.error, _no_header, gateway=target.guards)
+        return verdict.rule.breaker and verdict.own
 
     def passes_on(self) -> None:
         """Another guard stands by from here on."""

@@ -51,6 +51,9 @@ DONE = "respan_openai.done"
 
 _SPEECH = "/audio/speech"
 
+#: In the place of a random number, where a breaker that opens need not be unlike others.
+_MIDDLE = 0.5
+
 _NO_TIMEOUT: dict[str, float | None] = {}
 
 T = TypeVar("T")
@@ -155,12 +158,12 @@ class Shim:
         rest = continued(asked.call, self.plan, guard.watch)
         if rest is None or not can_resume(error):
             return None
-        outcome.target.health(asked.call).faulted(now(), 0.5, self.plan.breaker, probe=False)
         further = yield from flow(*rest, asked.trace)
         if further.verdict is not None:
             if not further.over:
                 yield Close(cast("Any", further.answer))
             return None
+        self._failed_late(asked, outcome)
         asked.trace.continued = True
         guard.passes_on()
         return answer_of(asked, further, partial(self._body_ended, asked, further)).stream
@@ -193,15 +196,21 @@ class Shim:
         )
 
     def _body_ended(self, asked: Asked, outcome: Outcome, guard: Guard, error: BaseException | None) -> None:
-        trace = asked.trace
-        if guard.watch is not None:
-            trace.usage = guard.watch.usage
-        if error is not None and isinstance(error, RespanError):
+        trace, watch = asked.trace, guard.watch
+        if watch is not None:
+            trace.usage, trace.answer_model, trace.flags = watch.usage, watch.model, watch.flags
+        if isinstance(error, RespanError):
             attach(error, trace)
-            outcome.target.health(asked.call).faulted(now(), 0.5, self.plan.breaker, probe=False)
+        if isinstance(error, RespanError) or guard.is_fault_of(outcome.target):
+            self._failed_late(asked, outcome)
         self._end(trace, now(), error=error, received=guard.received)
         if isinstance(error, RespanError):
             error.record = trace.record(now())
+
+    def _failed_late(self, asked: Asked, outcome: Outcome) -> None:
+        """An answer went wrong after content: nothing is repeated, but the target's health knows."""
+        outcome.target.health(asked.call).faulted(now(), _MIDDLE, self.plan.breaker, probe=False)
+        asked.trace.committed(outcome.tried)
 
     def _note_model(self, outcome: Outcome, call: Call) -> None:
         """Warn, once, that a fallback answers with another model than the one that was asked for."""

@@ -61,6 +61,9 @@ class CallRecord:
         done: False while the body is still being read.
         complete: Whether the answer came to its end; a stream given up early, or cut off, did not.
         cache_hit: What the gateway said in ``x-respan-cache``; ``None`` if it said nothing.
+        answer_model: The model that the answer names, often with the date of a version.
+        flags: What makes a delivered answer doubtful: ``length``, ``content_filter``, ``error``, ``unfinished``,
+            ``no content``, ``broken arguments``; empty for most.
         usage: Tokens as the provider counted them, in its own words; ``None`` if it did not say.
         continued: Whether another target wrote the end of a stream that broke off (``Streams(continuation=True)``).
         log_id: The gateway's ``X-Respan-Log-Id``: the row in its log, for tracers to link to.
@@ -77,6 +80,8 @@ class CallRecord:
     done: bool
     complete: bool
     cache_hit: bool | None
+    answer_model: str | None
+    flags: tuple[str, ...]
     usage: Mapping[str, Any] | None
     continued: bool
     log_id: str | None

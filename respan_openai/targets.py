@@ -33,7 +33,7 @@ from ._headers import HeaderRule, header_value
 from ._params import CONTAINERS, HEADER, NAMES
 from ._secret import LateSecret, secret_from
 from ._warn import warn
-from .exceptions import ConfigError
+from .exceptions import ConfigError, ParamsError
 
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ class Gateway:
         """The request for *call*.
 
         Raises:
-            ParamsError: if its parameters have no place on the wire.
+            ParamsError: if its parameters have no place on the wire, or a header holds a line break.
             ConfigError: if ``forward_credentials`` meets a credential that the gateway has no field for.
         """
         recipe = self._recipes.get(call.raw_path)
@@ -199,6 +199,7 @@ class Gateway:
         deployment = deployment_of(call)
         body = _renamed(call.body, deployment)
         kept, framing, carriers = self._rule.split(call.headers)
+        _check_sendable(kept)
         placed = place(self._ambient(call, deployment), body, carriers)
         own = [(b"Authorization", self._bearer(call)), *self._own(kept, azure=deployment is not None)]
         extra = () if placed.header is None else ((HEADER, placed.header),)
@@ -482,6 +483,15 @@ def _query(call: Call, deployment: Deployment | None) -> str:
         fields = [field for field in fields if not field.startswith("api-version=")]
     query = "&".join(field for field in fields if field)
     return f"?{query}" if query else ""
+
+
+def _check_sendable(headers: Raw) -> None:
+    for name, value in headers:
+        if b"\n" in value or b"\r" in value or b"\0" in value:
+            shown = name.decode("latin-1")
+            raise ParamsError(
+                f"The header {shown!r} holds a line break or a NUL character, so it cannot be sent.", param=shown
+            )
 
 
 def _has(headers: Raw, name: bytes) -> bool:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
     from .call import Call, Outgoing
+    from .judge import Read as Reading
     from .judge import Verdict
     from .plan import Plan, Target
     from .steps import Answer
@@ -52,6 +53,7 @@ class Outcome:
         watch: On a stream that goes on; it has seen *held*.
         error: What was raised instead of an answer, and *fault* what it means.
         refused: Why a redirect was not followed.
+        read: What was read in a whole answer.
     """
 
     __slots__ = (
@@ -60,10 +62,10 @@ class Outcome:
         "fault",
         "held",
         "over",
+        "read",
         "refused",
         "target",
         "tried",
-        "usage",
         "verdict",
         "watch",
     )
@@ -77,7 +79,7 @@ class Outcome:
         self.error: BaseException | None = None
         self.fault: Fault | None = None
         self.refused: str | None = None
-        self.usage: Any = None
+        self.read: Reading | None = None
         self.target: Target
         self.tried: Tried
 
@@ -209,7 +211,7 @@ def _whole(asking: Asking, answer: Answer) -> Generator[Any, Any, Outcome]:
         wait_cap=asking.plan.retry.retry_after_cap,
     )
     outcome = Outcome(answer, reading.verdict)
-    outcome.usage = reading.usage
+    outcome.read = reading
     outcome.held = [body]
     if reading.verdict is not None and "event-stream" in (answer.headers.get("content-type") or ""):
         outcome.verdict = None  # events that the caller wants to read by himself
@@ -359,7 +361,7 @@ def _redirected(asking: Asking, outgoing: Outgoing, answer: Answer) -> Generator
     (RFC 9110, 15.4).
     """
     for _ in range(MAX_REDIRECTS):
-        location = answer.headers.get("location") if answer.status_code in _REDIRECTS else None
+        location = _location(answer)
         if location is None:
             return (yield from _judged(asking, answer))
         yield from asking.give_back()
@@ -376,10 +378,14 @@ def _redirected(asking: Asking, outgoing: Outgoing, answer: Answer) -> Generator
         outgoing = outgoing._replace(url=urljoin(outgoing.url, location))
         asking.reused = False  # it has just answered
         asking.answer = answer = yield Send(asking.target, outgoing, asking.until, asking.plan.timeouts.idle)
-    if answer.status_code not in _REDIRECTS or answer.headers.get("location") is None:
+    if _location(answer) is None:
         return (yield from _judged(asking, answer))
     yield from asking.give_back()
     return _refused_outcome(f"{asking.target.name} redirected more than {MAX_REDIRECTS} times.")
+
+
+def _location(answer: Answer) -> str | None:
+    return answer.headers.get("location") if answer.status_code in _REDIRECTS else None
 
 
 def _refused_outcome(reason: str) -> Outcome:

@@ -33,7 +33,6 @@ MOST_ATTEMPTS = 5
 #: Added to what a server asked us to wait, as a share of it, so that not all who were told the same come back at once.
 JITTER = 0.1
 
-_FINAL = frozenset({Meaning.TRUST, Meaning.LOCAL, Meaning.POLICY})
 _TOO_MANY_REQUESTS = 429
 _THROTTLED = frozenset({_TOO_MANY_REQUESTS, 503})
 
@@ -179,7 +178,7 @@ class Course:
         """Remember what a failure of *target* rules out for the rest of the call."""
         rule = verdict.rule
         self.duplicate |= rule.billed
-        self.renewed |= rule.same and not rule.cost
+        self.renewed |= not rule.cost  # nothing else that goes on is free
         if target.guards:
             self.limited |= verdict.own and verdict.status == _TOO_MANY_REQUESTS
             self.relayed |= not verdict.own
@@ -187,7 +186,7 @@ class Course:
     def may_go_on(self, verdict: Verdict, done: int, now: float) -> bool:
         """Whether a failure after *done* attempts need not be the end."""
         rule = verdict.rule
-        if verdict.meaning in _FINAL or not (rule.same or rule.next or verdict.named):
+        if not (rule.same or rule.next or verdict.named):
             return False
         cap = self.controls.attempts or self.plan.retry.attempts
         if done >= min(cap, MOST_ATTEMPTS) or not self.fits(now, 0.0):
@@ -218,13 +217,10 @@ class Course:
     def wait_to_repeat(self, target: Target, verdict: Verdict, draw: float) -> float | None:
         """Seconds until *target*, which failed, may be asked again; ``None`` if it may not."""
         repeats = self.asked[target] - 1
-        many = verdict.meaning is Meaning.OVERLOAD and not verdict.once
-        if not verdict.rule.same or verdict.too_long_wait or (repeats and not many):
+        if not verdict.rule.same or (repeats and verdict.once):
             return None
         if verdict.wait is not None:
             return verdict.wait * (1 + JITTER * draw)
-        if not verdict.rule.cost:  # a connection that the server had closed before
-            return 0.0
         retry = self.plan.retry
         throttled = verdict.status in _THROTTLED
         base = self.controls.backoff or (retry.backoff_throttled if throttled else retry.backoff)

@@ -5,7 +5,8 @@
 3. A failure is judged (``judge``): it ends the call, or another target may be asked, or the same one again.
 4. Going on costs: an attempt of those allowed, a share of the failed target's retry budget, and time that must
    fit the deadline. What cannot be paid for is not done, and the caller gets the failure at once.
-5. The most telling failure is what the caller gets: an answer rather than a broken connection.
+5. The most telling failure is what the caller gets: what ended the call for good, else an answer rather than a
+   broken connection.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from .trace import Trace
 
 
+_FOR_GOOD = frozenset({Meaning.TRUST, Meaning.LOCAL})
+
+
 def flow(call: Call, plan: Plan, trace: Trace) -> Generator[Any, Any, Outcome]:
     """Bring *call* to an answer, or to the failure that its caller gets.
 
@@ -45,7 +49,7 @@ def flow(call: Call, plan: Plan, trace: Trace) -> Generator[Any, Any, Outcome]:
             verdict = outcome.verdict
             if verdict is None:
                 return outcome
-            if most_telling is None or outcome.answer is not None or most_telling.answer is None:
+            if most_telling is None or _tells_more(outcome, verdict, most_telling):
                 most_telling = outcome
             following = yield from _following(course, outcome, verdict, trace)
             if following is None:
@@ -62,6 +66,11 @@ def flow(call: Call, plan: Plan, trace: Trace) -> Generator[Any, Any, Outcome]:
         if asking is not None:
             yield from asking.give_back()
         raise
+
+
+def _tells_more(outcome: Outcome, verdict: Verdict, other: Outcome) -> bool:
+    # What ended the call for good, a certificate or a limit of ours, must not be hidden by somebody's 503.
+    return verdict.meaning in _FOR_GOOD or outcome.answer is not None or other.answer is None
 
 
 def _attempted(course: Course, asking: Asking, trace: Trace) -> Generator[Any, Any, Outcome]:
@@ -83,8 +92,9 @@ def _succeeded(course: Course, outcome: Outcome, trace: Trace) -> None:
     if course.paid is not None:
         payer, cost = course.paid
         payer.refund(cost)
-    if outcome.usage is not None:
-        trace.usage = outcome.usage
+    read = outcome.read
+    if read is not None:
+        trace.usage, trace.answer_model, trace.flags = read.usage, read.model, read.flags
 
 
 def _failed(course: Course, outcome: Outcome, verdict: Verdict, draw: float) -> None:
@@ -115,7 +125,7 @@ def _following(
         if body is None:
             return None
         course.call = course.call._replace(body=body)
-    # A connection that the server had closed says nothing against the server.
+    # A connection that the server had closed says nothing against the server: it is replaced at once.
     leg = None if verdict.rule.cost else _same(course, outcome, verdict, 0.0)
     action = "retry"
     if leg is None:

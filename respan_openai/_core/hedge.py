@@ -39,7 +39,14 @@ def asked(course: Course, asking: Asking, trace: Trace) -> Generator[Any, Any, O
 
 def _hedge_after(course: Course, trace: Trace) -> float | None:
     hedge = course.plan.hedge
-    if hedge is None or trace.tried or course.call.mode is Mode.PASS or course.call.path not in _METHODS:
+    call = course.call
+    if (
+        hedge is None
+        or trace.tried
+        or call.mode is Mode.PASS
+        or call.path not in _METHODS
+        or call.body is None
+    ):
         return None
     controls = course.controls
     if controls.stays or controls.once or controls.several or controls.attempts == 1:

@@ -23,7 +23,7 @@ from .call import parse_object
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Literal
 
     Header = Callable[[str], str | None]
@@ -477,11 +477,13 @@ class Read(NamedTuple):
         verdict: ``None`` if it is an answer.
         usage: The answer's ``usage`` object, if it has one.
         model: The model that the answer names.
+        flags: What makes an answer that is delivered doubtful: see :func:`flags_of`.
     """
 
     verdict: Verdict | None
     usage: Object | None = None
     model: str | None = None
+    flags: tuple[str, ...] = ()
 
 
 def _no_header(_name: str) -> str | None:
@@ -527,7 +529,59 @@ def judge_body(
     if path == "/chat/completions" and not isinstance(found.get("choices"), list):
         return _no_answer("no choices", status, own=not gateway or header(_LOG_ID) is None)
     model = found.get("model")
-    return Read(None, _object(found.get("usage")) or None, model if isinstance(model, str) else None)
+    usage = _object(found.get("usage")) or None
+    return Read(None, usage, model if isinstance(model, str) else None, flags_of(path, found))
+
+
+#: How an answer ends that is whole; other words are shown only if they are known.
+_GOOD_ENDS = frozenset({"stop", "tool_calls", "function_call"})
+_KNOWN_ENDS = frozenset({"length", "content_filter", "error"})
+
+
+def flags_of(path: str, found: Object) -> tuple[str, ...]:
+    """What makes the answer *found* doubtful, although it is one; empty for most.
+
+    ``length``, ``content_filter``, ``error`` or ``unfinished`` for how it ended, ``no content`` for neither text nor
+    tool call nor refusal, ``broken arguments`` for those of a tool call that are no JSON.
+    """
+    if path == "/responses":
+        return () if found.get("status", "completed") == "completed" else ("unfinished",)
+    if path != "/chat/completions":
+        return ()
+    flags = [flag for choice in _list(found.get("choices")) for flag in _doubts(_object(choice))]
+    return tuple(dict.fromkeys(flags))
+
+
+def end_flag(reason: object) -> str | None:
+    """The flag for a choice that ended with *reason*; ``None`` for a good end."""
+    if not isinstance(reason, str):
+        return "unfinished"
+    return None if reason in _GOOD_ENDS else reason if reason in _KNOWN_ENDS else "unfinished"
+
+
+def _doubts(choice: Object) -> Iterator[str]:
+    ended = end_flag(choice.get("finish_reason"))
+    if ended is not None:
+        yield ended
+    message = _object(choice.get("message"))
+    calls = _list(message.get("tool_calls"))
+    if calls:
+        if not all(map(_has_arguments, calls)):
+            yield "broken arguments"
+    elif not any(message.get(name) for name in ("content", "refusal", "function_call", "audio")):
+        yield "no content"
+
+
+def _list(value: object) -> Sequence[Any]:
+    return cast("Sequence[Any]", value) if isinstance(value, list) else ()
+
+
+def _has_arguments(call: object) -> bool:
+    function = _object(_object(call).get("function"))
+    arguments = function.get("arguments")
+    if not isinstance(arguments, str) or arguments.strip() in {"", "{}"}:
+        return True
+    return bool(parse_object(arguments.encode(errors="replace")))
 
 
 def _no_answer(reason: str, status: int, *, own: bool) -> Read:

@@ -16,6 +16,8 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from .judge import end_flag
+
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -376,6 +378,14 @@ class Watch:
         """Whether it came to its end without being a good answer: cut short, filtered, failed, or for no reason."""
         ends = self.finish.values() or (None,)
         return self._path in _UNDERSTOOD and self.complete and not _GOOD.issuperset(ends)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Why it is flagged, in the words of :func:`~respan_openai._core.judge.flags_of`."""
+        if not self.flagged:
+            return ()
+        ends = map(end_flag, self.finish.values() or (None,))
+        return tuple(dict.fromkeys(flag for flag in ends if flag is not None))
 
     @property
     def text(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..calls import Attempt, CallRecord
+from .judge import Meaning
 
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class Trace:
         began: When the SDK handed the request over, in monotonic seconds; so are all times here.
         tried: Attempts, in order.
         usage: Tokens as the provider counted them.
+        answer_model: The model that the answer names.
+        flags: What makes the answer doubtful.
         continued: Whether another target wrote the end of a broken stream.
     """
 
@@ -44,8 +47,10 @@ class Trace:
         "_headers",
         "_path",
         "_received",
+        "answer_model",
         "began",
         "continued",
+        "flags",
         "tried",
         "usage",
     )
@@ -55,6 +60,8 @@ class Trace:
         self.began = began
         self.tried: list[Tried] = []
         self.usage: Mapping[str, Any] | None = None
+        self.answer_model: str | None = None
+        self.flags: tuple[str, ...] = ()
         self.continued = False
         self._delivered: Tried | None = None
         self._headers: Mapping[str, str] = {}
@@ -71,6 +78,11 @@ class Trace:
     def deliver(self, tried: Tried, headers: Mapping[str, str]) -> None:
         """The answer of *tried*, which has *headers*, is the one that the SDK gets."""
         self._delivered, self._headers = tried, headers
+
+    def committed(self, tried: Tried) -> None:
+        """What *tried* had brought went wrong after it was delivered."""
+        at = self.tried.index(tried)
+        self.tried[at] = tried._replace(meaning=Meaning.COMMITTED.value)
 
     @property
     def delivered(self) -> float:
@@ -111,6 +123,8 @@ class Trace:
             done=self.done,
             complete=self._complete,
             cache_hit=_CACHE.get(self._headers.get("x-respan-cache", "")),
+            answer_model=self.answer_model,
+            flags=self.flags,
             usage=self.usage,
             continued=self.continued,
             log_id=self._headers.get("x-respan-log-id"),

@@ -666,7 +666,9 @@ JSON_PATHS = ["/chat/completions", "/responses", "/embeddings"]
 @pytest.mark.parametrize("path", JSON_PATHS)
 def test_an_answer(path, gateway) -> None:
     """No verdict, and what it holds of usage and model."""
-    assert body_of(path, CHAT, gateway=gateway) == Read(None, {"total_tokens": 3}, "m-1")
+    read = body_of(path, CHAT, gateway=gateway)
+
+    assert read._replace(flags=()) == Read(None, {"total_tokens": 3}, "m-1")
 
 
 @pytest.mark.parametrize(
@@ -684,7 +686,46 @@ def test_an_answer(path, gateway) -> None:
 )
 def test_answers_that_are_delivered(said) -> None:
     """B6, B8: unusual, but what the SDK reads is the SDK's to read."""
-    assert body_of("/chat/completions", said) == Read(None)
+    assert body_of("/chat/completions", said)._replace(flags=()) == Read(None)
+
+
+def _choice(finish_reason: object = "stop", **message: object) -> dict[str, object]:
+    return {"message": message, "finish_reason": finish_reason}
+
+
+def _calls(*arguments: object) -> list[object]:
+    return [{"function": {"name": "f", "arguments": each}} for each in arguments]
+
+
+@pytest.mark.parametrize(
+    ("choices", "flags"),
+    [
+        ([_choice(content="Hi")], ()),
+        ([_choice(refusal="No.")], ()),
+        ([_choice("tool_calls", tool_calls=_calls('{"a": 1}', "{}", ""))], ()),
+        ([_choice("length", content="Hi")], ("length",)),
+        ([_choice("content_filter", content="")], ("content_filter", "no content")),
+        ([_choice("sk-secret", content="Hi")], ("unfinished",)),
+        ([_choice(None, content="Hi")], ("unfinished",)),
+        ([_choice(["stop"], content="Hi")], ("unfinished",)),
+        ([_choice(content=None)], ("no content",)),
+        ([_choice("tool_calls", tool_calls=_calls('{"a": '))], ("broken arguments",)),
+        ([_choice("tool_calls", tool_calls=_calls(7))], ()),
+        ([_choice("length", content="Hi"), _choice("length", content="")], ("length", "no content")),
+        ([7], ("unfinished", "no content")),
+        ([], ()),
+    ],
+)
+def test_what_is_flagged(choices, flags) -> None:
+    """B6, B7, B12: delivered as it is, and the record says what is odd about it, in known words only."""
+    assert body_of("/chat/completions", {"choices": choices}).flags == flags
+
+
+def test_a_response_that_is_not_completed_is_flagged() -> None:
+    """Responses say so themselves."""
+    assert body_of("/responses", {"status": "incomplete"}).flags == ("unfinished",)
+    assert body_of("/responses", {"status": "completed"}).flags == ()
+    assert body_of("/embeddings", {"status": "incomplete"}).flags == ()
 
 
 @pytest.mark.parametrize("path", JSON_PATHS)
