@@ -490,7 +490,8 @@ def _check_sendable(headers: Raw) -> None:
         if b"\n" in value or b"\r" in value or b"\0" in value:
             shown = name.decode("latin-1")
             raise ParamsError(
-                f"The header {shown!r} holds a line break or a NUL character, so it cannot be sent.", param=shown
+                f"The header {shown!r} holds a line break or a NUL character, so it cannot be sent.",
+                param=shown,
             )
 
 

@@ -101,7 +101,8 @@ def _failed(course: Course, outcome: Outcome, verdict: Verdict, draw: float) -> 
     now, health = outcome.tried.ended, course.health
     course.note(outcome.target, verdict)
     if verdict.rule.breaker and verdict.own:
-        health.faulted(now, draw, course.plan.breaker, probe=course.end_probe())
+        answered = outcome.answer is not None
+        health.faulted(now, draw, course.plan.breaker, probe=course.end_probe(), answered=answered)
     elif outcome.answer is not None:
         health.succeeded(now, clean=False, probe=course.end_probe())
     else:

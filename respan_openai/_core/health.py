@@ -90,6 +90,7 @@ class Health:
     """
 
     __slots__ = (
+        "_answered",
         "_bad",
         "_bad_until",
         "_calls",
@@ -118,7 +119,7 @@ class Health:
         self._until: float | None = None  # when an open breaker admits a probe
         self._open_for = 0.0
         self._failures = self._good = self._bad = 0
-        self._second_over = -inf
+        self._second_over = self._answered = -inf
         self._past: deque[tuple[float, int, int]] = deque(maxlen=SECONDS)  # end of a second, good, bad
         self._tokens, self._filled = CAPACITY, -inf
         self._paused_until = self._bad_until = -inf
@@ -176,22 +177,26 @@ class Health:
                 self._turn(now)
             self._good += 1
             self._failures = 0
+            self._answered = now
             if clean:
                 self._tokens += 1
             if seconds is not None:
                 self._latencies.append(seconds)
 
-    def faulted(self, now: float, draw: float, breaker: Breaker, *, probe: bool = True) -> None:
+    def faulted(
+        self, now: float, draw: float, breaker: Breaker, *, probe: bool = True, answered: bool = True
+    ) -> None:
         """An attempt failed in a way that counts against the target.
 
         While the breaker is open, only the probe's fault changes how long. *draw* is uniform between 0 and 1;
-        *probe* as for :meth:`succeeded`.
+        *probe* as for :meth:`succeeded`; *answered* is false if not even the head of an answer came.
         """
         with self._lock:
             if now >= self._second_over:
                 self._turn(now)
             self._bad += 1
             self._failures += 1
+            self._answered = now if answered else -inf
             if self._until is not None:
                 if self._probing and probe:
                     self._open(now, draw, self._open_for * 2, breaker)
@@ -294,8 +299,8 @@ class Health:
             self._waiting = max(0, self._waiting - 1)
 
     def answered_within(self, seconds: float, now: float) -> bool:
-        """Whether anything came of a call to this target in the last *seconds*, to the second."""
-        return now - self._second_over < seconds
+        """Whether the last that was heard of the target is an answer, good or bad, less than *seconds* ago."""
+        return now - self._answered < seconds
 
     # --- hedging -------------------------------------------------------------
 

@@ -96,8 +96,8 @@ class Trace:
             return
         headers["x-respan-target"] = tried.target
         headers["x-respan-attempts"] = str(len(self.tried))
-        model = tried.model
-        if model is not None and model.isascii() and model.isprintable():
+        model = _plain(tried.model)
+        if model is not None:
             headers["x-respan-model"] = model
 
     def end(self, now: float, *, received: int | None = None, error: BaseException | None = None) -> bool:
@@ -127,12 +127,17 @@ class Trace:
             flags=self.flags,
             usage=self.usage,
             continued=self.continued,
-            log_id=self._headers.get("x-respan-log-id"),
+            log_id=_plain(self._headers.get("x-respan-log-id")),
             error=self._error,
         )
 
 
 _CACHE = {"hit": True, "miss": False}
+
+
+def _plain(text: str | None) -> str | None:
+    """*text* if it can stand in a header and be shown: not with control characters, which act on terminals."""
+    return text if text is not None and text.isascii() and text.isprintable() else None
 
 
 def _attempt(number: int, tried: Tried) -> Attempt:

@@ -495,17 +495,17 @@ def test_leaving_too_often_makes_no_room() -> None:
 
 
 def test_whether_a_target_was_heard_of_lately() -> None:
-    """A good answer or a fault, to the second, whatever the breaker says; never before the first."""
+    """A good answer or a bad one, but neither before the first nor after a fault that came in the place of one."""
     health = Health()
     assert not health.answered_within(5.0, 0.0)
 
     health.succeeded(100.0, clean=True)
-    assert (health.answered_within(5.0, 104.0), health.answered_within(5.0, 106.0)) == (True, False)
+    assert (health.answered_within(5.0, 104.9), health.answered_within(5.0, 105.0)) == (True, False)
 
-    faults(health, 6, 200.0)
-    assert health.answered_within(5.0, 204.0)
-    faults(health, 1, 210.0)
-    assert health.answered_within(5.0, 214.0)
+    health.faulted(110.0, EVEN, BREAKER)
+    assert health.answered_within(5.0, 114.0)
+    health.faulted(112.0, EVEN, BREAKER, answered=False)
+    assert not health.answered_within(5.0, 114.0)
 
 
 # --- waiting before a repeat -------------------------------------------------
