@@ -12,7 +12,9 @@ def main() -> None:
     """Run what the command line asks for; a missed target is printed, not an exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("resilience", help="attempts, successes and recovery while targets fail; half a minute")
+    commands.add_parser(
+        "resilience", help="attempts, successes and recovery while targets fail; half a minute"
+    )
     command = commands.add_parser("overhead", help="plain and wrapped clients against a loopback server")
     command.add_argument(
         "--quick", action="store_true", help="about 30 seconds instead of 4 minutes, and noisier"

@@ -187,14 +187,17 @@ def _errors() -> Iterator[Row]:
 
 def _recovery() -> Iterator[Row]:
     is_down = True
-    with serving(lambda: 503 if is_down else 200) as gateway, serving(lambda: 200) as other:
-        with _client(gateway, other) as client:
-            good = sum(_call(client) for _ in range(CALLS))
-            asked = gateway.seen
-            is_down, back_at = False, now()
-            while _call(client) and (last_call() or other) and last_call().target != "respan":  # type: ignore[union-attr]
-                pass
-            recovered = now() - back_at
+    with (
+        serving(lambda: 503 if is_down else 200) as gateway,
+        serving(lambda: 200) as other,
+        _client(gateway, other) as client,
+    ):
+        good = sum(_call(client) for _ in range(CALLS))
+        asked = gateway.seen
+        is_down, back_at = False, now()
+        while _call(client) and (record := last_call()) and record.target != "respan":
+            pass
+        recovered = now() - back_at
     yield Row("100 s outage, healthy fallback: success", f"{good / CALLS:.1%}", "100 %", good == CALLS)
     yield Row("100 s outage: requests that the dead gateway saw", f"{asked} of {CALLS}")
     yield Row(

@@ -88,11 +88,19 @@ def secret_from(value: object, variables: tuple[str, ...], *, what: str) -> Secr
 
 
 def _checked(value: object, source: str) -> str:
+    problem = _problem_with(value)
+    if isinstance(value, str) and problem is None:
+        return value
+    del value  # collectors of errors show the locals of every frame
+    raise ConfigError(f"{source} {problem}")
+
+
+def _problem_with(value: object) -> str | None:
     if not isinstance(value, str):
-        raise ConfigError(f"{source} is of type {type(value).__name__}; expected a string.")
+        return f"is of type {type(value).__name__}; expected a string."
     if not value or not value.isascii() or any(ch.isspace() or not ch.isprintable() for ch in value):
-        raise ConfigError(
-            f"{source} is empty or holds white space, control or non-ASCII characters, so it cannot be sent "
-            "as a bearer token. Check for a line break or a quotation mark at its end."
+        return (
+            "is empty or holds white space, control or non-ASCII characters, so it cannot be sent as a bearer token. "
+            "Check for a line break or a quotation mark at its end."
         )
-    return value
+    return None

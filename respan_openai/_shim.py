@@ -7,10 +7,12 @@ and the awaited entrances each add one line.
 from __future__ import annotations
 
 import logging
+from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from ._carriers import Ambient
+from ._check import shown
 from ._clock import now
 from ._context import ambient, attach, set_newest
 from ._continuation import continued
@@ -219,17 +221,30 @@ class Shim:
             return
         self._noted.add(pair)
         warn(
-            f"{outcome.target.name} answered with the model {pair[1]!r}; {pair[0]!r} was asked for. This is said once."
+            f"{outcome.target.name} answered with the model {_named(pair[1])}; {_named(pair[0])} was asked for. "
+            "This is said once."
         )
 
     def _end(
         self, trace: Trace, at: float, *, error: BaseException | None = None, received: int | None = None
     ) -> None:
-        if trace.end(at, error=error, received=received) and self._on_call is not None:
-            try:
-                self._on_call(trace.record(at))
-            except Exception:
-                _log.exception("on_call raised; the call that it was told about is not affected.")
+        if not trace.end(at, error=error, received=received) or self._on_call is None or _telling.get():
+            return
+        token = _telling.set(True)
+        try:
+            self._on_call(trace.record(at))
+        except Exception:
+            _log.exception("on_call raised; the call that it was told about is not affected.")
+        finally:
+            _telling.reset(token)
+
+
+#: Whether a hook is being told of a call: it is not told of those that it makes itself, and so on for ever.
+_telling: ContextVar[bool] = ContextVar("respan_openai.telling", default=False)
+
+
+def _named(model: str | None) -> str:
+    return "None" if model is None else f"'{shown(model)}'"
 
 
 def _whole_call(read: float | None, connect: float | None) -> float | None:

@@ -89,7 +89,10 @@ class CallRecord:
 
 
 class CallHook(Protocol):
-    """Called once per call, when its answer has been read to the end, was given up, or failed."""
+    """Called once per call, when its answer has been read to the end, was given up, or failed.
+
+    Not for calls that the hook makes itself.
+    """
 
     def __call__(self, record: CallRecord, /) -> object:
         """Whatever it returns is ignored; what it raises is logged under ``respan_openai``, not passed on."""

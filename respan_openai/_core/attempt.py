@@ -360,7 +360,7 @@ def _head_of_body(
             raise
         yield from asking.give_back()
         return True, False
-    return False, True
+    return False, False
 
 
 def _redirected(asking: Asking, outgoing: Outgoing, answer: Answer) -> Generator[Any, Any, Outcome]:

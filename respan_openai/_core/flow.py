@@ -56,8 +56,12 @@ def flow(call: Call, plan: Plan, trace: Trace) -> Generator[Any, Any, Outcome]:
                 return most_telling
             yield from asking.give_back()
             outcome.over = True
-            leg = following
-            now = (yield from _waited(course, leg.wait)) if leg.wait else outcome.tried.ended
+            leg, now = following, outcome.tried.ended
+            if leg.wait:
+                now = yield from _waited(course, leg.wait)
+                if not course.fits(now, 0.0):  # a machine that was asleep wakes up late
+                    course.leave()
+                    return most_telling
     except GeneratorExit:
         course.leave()
         raise

@@ -534,6 +534,22 @@ def test_nothing_is_sent_when_the_time_is_over(took, asked) -> None:
     assert drive.asked == asked
 
 
+def test_a_wait_that_took_longer_than_it_should() -> None:
+    """The machine was suspended: the failure is returned, nothing is sent, and a probe's place is given back."""
+    target = provider()
+    open_breaker(target, BEGAN - 6)
+    drive = Drive(plan(target), call(timeout=60.0), reply(409))
+    while not drive.of(Sleep):
+        drive.advance() if drive.steps else drive.begin()
+    assert target.known.enter(BEGAN).value == "closed"
+    drive.now += 3600
+
+    drive.run()
+
+    assert (drive.asked, reason_of(drive.outcome)) == (["p"], "409")
+    assert target.known._waiting == 0
+
+
 def test_one_deadline_for_all_attempts() -> None:
     """Each step of each attempt ends with the call, not some time after its own beginning."""
     drive = run(
@@ -633,8 +649,20 @@ AROUND = {
     "502, with a log id": (reply(502, b"<html>", x_respan_log_id="l"), False, True),
     "424": (reply(424, OWN), False, True),
     "no JSON, with a log id": (reply(200, b"<html>", x_respan_log_id="l"), False, True),
+    "500, broken off": (Answer(500, OWN[:5], lost(Fault.READ)), False, True),
+    "500, too long": (Answer(500, b'{"error":{"message":"', bytes(MAX_ERROR_BODY), b'"}}'), False, True),
     "429, relayed": (reply(429), False, True),
     "429 of the gateway": (reply(429, OWN), False, False),
+    "429, broken off": (
+        Answer(429, RELAYED[:5], lost(Fault.READ), headers={"retry-after": "2"}),
+        False,
+        False,
+    ),
+    "429, too long": (
+        Answer(429, RELAYED, bytes(MAX_ERROR_BODY), headers={"retry-after": "2"}),
+        False,
+        False,
+    ),
     "429 of the gateway, with a wait": (reply(429, OWN, retry_after="2"), False, False),
     "429 of the gateway, too long": (reply(429, b'{"detail":"No.","retry_after":60}'), False, False),
     "401": (reply(401, OWN), False, False),

@@ -67,7 +67,7 @@ REPLIES: dict[str, tuple[Any, set[str]]] = {
     "good": (good, {GOOD}),
     "500": (lambda _mode: reply(500, OWN), set()),
     "500 relayed": (lambda _mode: reply(500), {PASSED_ON}),
-    "a long 500": (lambda _mode: Answer(500, *[bytes(40_000)] * 3), set()),
+    "a long 500": (lambda _mode: Answer(500, *[bytes(40_000)] * 3), {PASSED_ON}),
     "503 with a wait": (lambda _mode: reply(503, OWN, retry_after="2"), set()),
     "503 with a long wait": (lambda _mode: reply(503, OWN, retry_after="600"), set()),
     "424": (lambda _mode: reply(424, OWN), {PASSED_ON}),

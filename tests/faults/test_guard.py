@@ -183,7 +183,9 @@ async def test_a_finish_reason_without_done_is_an_end(world) -> None:
 
 async def test_garbage_behind_content_in_one_piece(world) -> None:
     """An event that the SDK could not read is told as a break, wherever it stands in what came at once."""
-    gateway = world.gateway(Sse([role(), content("Good"), content(" more") + b"data: {broken\n\n" + finish()]))
+    gateway = world.gateway(
+        Sse([role(), content("Good"), content(" more") + b"data: {broken\n\n" + finish()])
+    )
     client = world.wrapped(world.provider(), gateway)
 
     async with standing({gateway: 1}, client):
