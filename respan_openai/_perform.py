@@ -3,8 +3,9 @@
 How long a step may take is bounded twice. The HTTP library's own timeouts end a silent peer; they hold for each
 single read, so a peer that drips is ended between two chunks, when the time is over. Awaited steps also run
 under a cancel scope, which ends anything in time. A blocking read that has begun cannot be cancelled: for the
-body, the connection is shut down from a timer; for the head there is no way to do it, so a head that drips byte
-by byte ends at the library's limit for its size (100 KiB, h11) or at the read timeout, whichever comes first.
+body, the connection is shut down from a timer; for the head there is no way to do it. So a head that drips byte by
+byte ends at the library's limit for its size (100 KiB, h11) or at the read timeout, whichever comes first; interim
+answers (``100 Continue``) without end are not bounded; and each address of a name has the whole connect timeout.
 """
 
 from __future__ import annotations
