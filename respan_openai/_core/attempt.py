@@ -37,8 +37,6 @@ MAX_URL = 65536
 #: Bytes of an error's body that are looked at.
 MAX_ERROR_BODY = 65536
 
-_TOO_MANY_REQUESTS = 429
-
 _KEEPS_METHOD = frozenset({307, 308})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -325,33 +323,26 @@ def _refusal(asking: Asking, answer: Answer) -> Generator[Any, Any, Outcome]:
     outcome = Outcome(answer)
     held: list[bytes] = []
     outcome.held = held
-    outcome.over, is_known = yield from _head_of_body(asking, answer, held)
-    verdict = judge_answer(
+    outcome.over = yield from _head_of_body(asking, answer, held)
+    outcome.verdict = judge_answer(
         answer.status_code,
         answer.headers.get,
         outcome.body,
         gateway=asking.target.guards,
         wait_cap=asking.plan.retry.retry_after_cap,
     )
-    if asking.target.guards and not is_known and answer.status_code != _TOO_MANY_REQUESTS:
-        # Whose failure it is stood in the part that is missing: perhaps a provider's, which is no reason to go
-        # past the gateway. A limit is taken for the gateway's own, for the same reason.
-        verdict = verdict._replace(own=False)
-    outcome.verdict = verdict
     return outcome
 
 
-def _head_of_body(
-    asking: Asking, answer: Answer, held: list[bytes]
-) -> Generator[Any, Any, tuple[bool, bool]]:
-    """Read what is looked at of an error's body: whether that is all there will be, and all there was."""
+def _head_of_body(asking: Asking, answer: Answer, held: list[bytes]) -> Generator[Any, Any, bool]:
+    """Read what is looked at of an error's body; whether that is all there will be of it."""
     size = 0
     try:
         while size <= MAX_ERROR_BODY:
             chunk = yield Next(answer, asking.until)
             if chunk is None:
                 asking.answer = None
-                return True, True
+                return True
             held.append(chunk)
             size += len(chunk)
     except Exception as exc:
@@ -359,8 +350,8 @@ def _head_of_body(
         if asking.plan.explain(exc) is None:
             raise
         yield from asking.give_back()
-        return True, False
-    return False, False
+        return True
+    return False
 
 
 def _redirected(asking: Asking, outgoing: Outgoing, answer: Answer) -> Generator[Any, Any, Outcome]:

@@ -649,8 +649,8 @@ AROUND = {
     "502, with a log id": (reply(502, b"<html>", x_respan_log_id="l"), False, True),
     "424": (reply(424, OWN), False, True),
     "no JSON, with a log id": (reply(200, b"<html>", x_respan_log_id="l"), False, True),
-    "500, broken off": (Answer(500, OWN[:5], lost(Fault.READ)), False, True),
-    "500, too long": (Answer(500, b'{"error":{"message":"', bytes(MAX_ERROR_BODY), b'"}}'), False, True),
+    "500, broken off": (Answer(500, OWN[:5], lost(Fault.READ)), True, True),
+    "500, too long": (Answer(500, b'{"error":{"message":"', bytes(MAX_ERROR_BODY), b'"}}'), True, True),
     "429, relayed": (reply(429), False, True),
     "429 of the gateway": (reply(429, OWN), False, False),
     "429, broken off": (

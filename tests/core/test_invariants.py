@@ -67,7 +67,7 @@ REPLIES: dict[str, tuple[Any, set[str]]] = {
     "good": (good, {GOOD}),
     "500": (lambda _mode: reply(500, OWN), set()),
     "500 relayed": (lambda _mode: reply(500), {PASSED_ON}),
-    "a long 500": (lambda _mode: Answer(500, *[bytes(40_000)] * 3), {PASSED_ON}),
+    "a long 500": (lambda _mode: Answer(500, *[bytes(40_000)] * 3), set()),
     "503 with a wait": (lambda _mode: reply(503, OWN, retry_after="2"), set()),
     "503 with a long wait": (lambda _mode: reply(503, OWN, retry_after="600"), set()),
     "424": (lambda _mode: reply(424, OWN), {PASSED_ON}),
@@ -253,6 +253,7 @@ class World:
             running.awaited = None
             running.marks |= {LOST} if broken in {Fault.READ, Fault.READ_TIMEOUT} else set()
             running.marks |= {FINAL} if broken is Fault.LIMIT else set()
+            running.marks -= {PASSED_ON}  # whose failure it was stood in what did not come: the status counts
             if drive.steps[-1].answer.status_code >= 300:
                 running.marks -= {LOST, FINAL}  # its status says more
             self._driven(running, lambda: drive.throw(RAISED[broken]()))
