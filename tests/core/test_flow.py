@@ -1179,10 +1179,11 @@ def test_what_a_call_from_before_tells_is_not_the_probes(answer) -> None:
     target = gateway()
     early = Drive(plan(target), call(), fresh(answer)).run_to(1)
     open_breaker(target, BEGAN - 6)
-    Drive(plan(target), call()).run_to(1)
+    probe = Drive(plan(target), call()).run_to(1)
 
     early.run()
 
+    assert probe.asked == ["g"]
     assert target.known._probing
     assert target.seen().state == "half-open"
 
@@ -1193,10 +1194,11 @@ def test_a_place_that_was_given_up_is_not_given_up_again() -> None:
     open_breaker(target, BEGAN - 6)
     early = Drive(plan(target), call(body=None), lost(Fault.READ)).run_to(4)
     assert early.steps[-1] is REPLAY
-    Drive(plan(target), call()).run_to(1)
+    probe = Drive(plan(target), call()).run_to(1)
 
     early.flow.close()
 
+    assert probe.asked == ["g"]
     assert target.known._probing
 
 
