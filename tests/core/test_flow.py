@@ -1663,6 +1663,16 @@ def test_an_error_whose_body_breaks_off(broken) -> None:
     assert drive.closed == [answer]
 
 
+@pytest.mark.parametrize("make", [gateway, provider])
+def test_whose_fault_an_error_is_whose_body_breaks_off(make) -> None:
+    """His who answered: the status counts, whatever can be read of the body."""
+    target = make()
+
+    run(plan(target, retry=Retry(attempts=1)), call(), Answer(500, b"{", lost(Fault.READ)))
+
+    assert target.seen().failures == 1
+
+
 # --- whole answers -----------------------------------------------------------
 
 
@@ -1825,6 +1835,11 @@ PLAIN = {
     "a page": ("text/html", b"<html>", "not a stream"),
     "events under a wrong name": ("text/plain", ROLE + CONTENT + DONE, None),
     "events without content": ("text/plain", ROLE, "not a stream"),
+    "an error among events": (
+        "text/plain",
+        ROLE + b'data: {"error":{"message":"No.","code":503}}\n\n',
+        "503",
+    ),
 }
 
 
