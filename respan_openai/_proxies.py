@@ -348,4 +348,4 @@ def _raise_own(error: APIStatusError) -> None:
     """Raise the error of ours that a stand-in response carried through an old SDK."""
     own = getattr(error.response, "extensions", {}).get(ERROR)
     if own is not None:
-        raise own from None
+        raise own from own.__cause__  # not from the stand-in

@@ -1265,7 +1265,7 @@ def test_no_more_than_so_many_wait() -> None:
     target = provider()
     rules = plan(target, retry=Retry(max_waiters=1))
     waiting = Drive(rules, call(), reply(503), ok()).run()
-    first = Drive(rules, call(), reply(503), ok())
+    first = Drive(rules, call(), reply(503), reply(400))
     first.run_to(waiting.steps.index(Sleep(0.5)) + 1)
     before = target.seen().retry_tokens
 
