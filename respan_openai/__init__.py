@@ -127,6 +127,9 @@ if TYPE_CHECKING:
         RespanWarning as RespanWarning,
     )
     from .exceptions import (
+        StoreError as StoreError,
+    )
+    from .exceptions import (
         StreamIncomplete as StreamIncomplete,
     )
     from .exceptions import (
@@ -139,10 +142,37 @@ if TYPE_CHECKING:
         Fallback as Fallback,
     )
     from .local import (
+        Azure as Azure,
+    )
+    from .local import (
         Echo as Echo,
     )
     from .local import (
         LocalGateway as LocalGateway,
+    )
+    from .local import (
+        Model as Model,
+    )
+    from .local import (
+        Price as Price,
+    )
+    from .local import (
+        Prices as Prices,
+    )
+    from .local import (
+        Prompts as Prompts,
+    )
+    from .local import (
+        PromptVersion as PromptVersion,
+    )
+    from .local import (
+        Settings as Settings,
+    )
+    from .local import (
+        StoredPrompt as StoredPrompt,
+    )
+    from .local import (
+        Via as Via,
     )
     from .openrouter import (
         OpenRouter as OpenRouter,
@@ -165,6 +195,21 @@ if TYPE_CHECKING:
     from .policy import (
         Timeouts as Timeouts,
     )
+    from .stores import (
+        Charge as Charge,
+    )
+    from .stores import (
+        MemoryStore as MemoryStore,
+    )
+    from .stores import (
+        RedisStore as RedisStore,
+    )
+    from .stores import (
+        SQLiteStore as SQLiteStore,
+    )
+    from .stores import (
+        Store as Store,
+    )
     from .targets import (
         Gateway as Gateway,
     )
@@ -179,12 +224,14 @@ __all__ = [
     "ApiControls",
     "AsyncRespanTransport",
     "Attempt",
+    "Azure",
     "Breaker",
     "CacheOptions",
     "CallFailed",
     "CallHook",
     "CallRecord",
     "CallTimedOut",
+    "Charge",
     "ComposedPrompt",
     "ConfigError",
     "Credential",
@@ -203,25 +250,38 @@ __all__ = [
     "LoadBalanceGroup",
     "LoadBalanceModel",
     "LocalGateway",
+    "MemoryStore",
+    "Model",
     "NotServedError",
     "OpenRouter",
     "OverrideConfig",
     "ParamsError",
+    "Price",
+    "Prices",
     "Prompt",
+    "PromptVersion",
+    "Prompts",
     "Provider",
     "RedirectRefused",
+    "RedisStore",
     "RespanError",
     "RespanParams",
     "RespanTransport",
     "RespanWarning",
     "Retry",
     "RetryParams",
+    "SQLiteStore",
+    "Settings",
+    "Store",
+    "StoreError",
+    "StoredPrompt",
     "StreamIncomplete",
     "StreamInterrupted",
     "Streams",
     "TargetHealth",
     "TextVariable",
     "Timeouts",
+    "Via",
     "body",
     "health",
     "last_call",
@@ -267,13 +327,27 @@ _HOMES = {
         "RedirectRefused",
         "RespanError",
         "RespanWarning",
+        "StoreError",
         "StreamIncomplete",
         "StreamInterrupted",
     ),
     "fallbacks": ("DIRECT", "Fallback"),
-    "local": ("Echo", "LocalGateway"),
+    "local": (
+        "Azure",
+        "Echo",
+        "LocalGateway",
+        "Model",
+        "Price",
+        "Prices",
+        "PromptVersion",
+        "Prompts",
+        "Settings",
+        "StoredPrompt",
+        "Via",
+    ),
     "openrouter": ("OpenRouter",),
     "policy": ("Breaker", "Hedge", "Limits", "Retry", "Streams", "Timeouts"),
+    "stores": ("Charge", "MemoryStore", "RedisStore", "SQLiteStore", "Store"),
     "targets": ("Gateway", "Provider"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -131,7 +131,7 @@ class Shim:
                 yield Close(cast("Any", outcome.answer))
                 outcome.over = True
             response = self._response(Asked(request, call, trace, self.plan), outcome, again)
-        except GeneratorExit:
+        except GeneratorExit as exc:  # nobody waits for the answer any more, so there is nobody to point it out to
             raise
         except BaseException as exc:
             self._end(trace, now(), error=exc)

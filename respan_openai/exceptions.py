@@ -6,6 +6,7 @@
         ├── ConfigError          also ValueError          targets, keys, clients or families that do not fit
         ├── NotServedError                                a gateway-only client asked for something the gateway has not
         ├── RedirectRefused      also APIConnectionError  an answer that points to another origin
+        ├── StoreError                                    a gateway's store that cannot do what it is asked
         ├── CallFailed           also APIConnectionError  no target could be reached, or none gave an answer
         │   ├── InvalidAnswer                             what came back is no answer
         │   └── LimitExceeded                             what came back is larger than the limit set for it
@@ -43,6 +44,7 @@ __all__ = [
     "RedirectRefused",
     "RespanError",
     "RespanWarning",
+    "StoreError",
     "StreamIncomplete",
     "StreamInterrupted",
 ]
@@ -99,6 +101,13 @@ class RedirectRefused(RespanError, APIConnectionError):  # noqa: N818 -- says wh
 
     def __init__(self, message: str, *, request: Any) -> None:
         APIConnectionError.__init__(self, message=message, request=request)
+
+
+class StoreError(RespanError):
+    """A gateway's store could not do what it was asked: full, locked, damaged, of a newer version, or out of reach.
+
+    A call is answered nevertheless, unless it has a budget that cannot be kept (``Settings.budget_failure``).
+    """
 
 
 class CallFailed(RespanError, APIConnectionError):  # noqa: N818 -- as above

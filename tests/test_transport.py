@@ -357,6 +357,38 @@ async def test_a_stream_given_up_early(caller, gateway, told) -> None:
     assert (record.done, record.complete, record.error) == (True, False, None)
 
 
+class Never:
+    """What is awaited and does not come."""
+
+    def __await__(self):
+        yield
+
+
+@pytest.mark.parametrize("read", [0, 1], ids=["before the head", "in the body"])
+def test_a_call_that_is_thrown_away(library, gateway, told, read) -> None:
+    """Its coroutine is closed while an answer is awaited: the record is finished, and the hook told, once."""
+
+    class Body(library.AsyncByteStream):
+        async def __aiter__(self):
+            await Never()
+            yield b""
+
+    class Silent(library.AsyncBaseTransport):
+        async def handle_async_request(self, request):
+            if not read:
+                await Never()
+            return library.Response(200, stream=Body())
+
+    transport = AsyncRespanTransport(Silent(), gateway=gateway, on_call=told)
+    request = library.Request("POST", "https://api.openai.com/v1/chat/completions", json={"model": "m"})
+    pending = transport.handle_async_request(request)
+    pending.send(None)
+    pending.close()
+
+    (record,) = told.records
+    assert (record.done, record.complete, record.error) == (True, False, None)
+
+
 async def test_a_stream_that_breaks(caller, served, gateway, told) -> None:
     """A connection that dies in the middle is an error that knows what arrived, and the record names it."""
     served.behave = lambda _seen: _cut_stream()

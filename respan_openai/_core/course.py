@@ -59,7 +59,8 @@ class Course:
         limited: Whether a gateway refused it for a limit of its own.
         relayed: Whether a gateway passed on the failure of a provider behind it.
         renewed: Whether a connection that was found closed has been replaced.
-        paid: What the running attempt cost, and whose retry budget paid: given back if it succeeds.
+        paid: Whose retry budget paid for the running attempt, and what: given back if it succeeds.
+        owed: Whose retry budget pays for it if it fails, and what.
     """
 
     __slots__ = (
@@ -69,6 +70,7 @@ class Course:
         "duplicate",
         "health",
         "limited",
+        "owed",
         "paid",
         "plan",
         "probe",
@@ -90,6 +92,7 @@ class Course:
         self.waiting: Health | None = None
         self.duplicate = self.limited = self.relayed = self.renewed = False
         self.paid: tuple[Health, float] | None = None
+        self.owed: tuple[Health, float] | None = None
         self._controls: Controls | None = None
 
     @property

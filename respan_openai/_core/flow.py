@@ -4,7 +4,8 @@
 2. An answer is delivered. Nothing is repeated afterwards.
 3. A failure is judged (``judge``): it ends the call, or another target may be asked, or the same one again.
 4. Going on costs: an attempt of those allowed, a share of the failed target's retry budget, and time that must
-   fit the deadline. What cannot be paid for is not done, and the caller gets the failure at once.
+   fit the deadline. What cannot be paid for is not done, and the caller gets the failure at once; except that
+   another target which is well is asked on its own account.
 5. The most telling failure is what the caller gets: what ended the call for good, else an answer rather than a
    broken connection.
 """
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from .attempt import Asking, Outcome
     from .call import Call
     from .judge import Verdict
-    from .plan import Plan
+    from .plan import Plan, Target
     from .trace import Trace
 
 
@@ -104,6 +105,9 @@ def _succeeded(course: Course, outcome: Outcome, trace: Trace) -> None:
 def _failed(course: Course, outcome: Outcome, verdict: Verdict, draw: float) -> None:
     now, health = outcome.tried.ended, course.health
     course.note(outcome.target, verdict)
+    if course.owed is not None:
+        payer, cost = course.owed
+        payer.spend(now, cost)
     if verdict.rule.breaker and verdict.own:
         answered = outcome.answer is not None
         health.faulted(now, draw, course.plan.breaker, probe=course.end_probe(), answered=answered)
@@ -147,10 +151,9 @@ def _other(course: Course, outcome: Outcome, verdict: Verdict) -> Leg | None:
     now, cost = outcome.tried.ended, verdict.rule.cost or RULES[verdict.meaning].cost
     for target in course.onward(verdict):
         if course.enter_other(target, now):
-            if _paid(course, cost, now):
+            if _paid(course, cost, now) or _on_account(course, target, cost, now):
                 return Leg(target)
             course.leave()
-            return None
     return None
 
 
@@ -170,7 +173,21 @@ def _same(course: Course, outcome: Outcome, verdict: Verdict, draw: float) -> Le
 def _paid(course: Course, cost: float, now: float) -> bool:
     if cost and not course.health.spend(now, cost):
         return False
-    course.paid = (course.health, cost) if cost else None
+    course.paid, course.owed = (course.health, cost) if cost else None, None
+    return True
+
+
+def _on_account(course: Course, target: Target, cost: float, now: float) -> bool:
+    """Whether *target* is asked although who failed cannot pay: nobody who is down gets more to do by that.
+
+    All calls that are under way when a target breaks down fail at once, more of them than its budget pays for. So one
+    that needs no probe vouches for itself, and is charged only if it fails too: in an outage of everybody that ends
+    as soon as its own budget is spent.
+    """
+    health = target.health(course.call)
+    if course.probe is not None or not health.affords(now, cost):
+        return False
+    course.paid, course.owed = None, (health, cost)
     return True
 
 

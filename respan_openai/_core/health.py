@@ -276,6 +276,11 @@ class Health:
             self._tokens, self._filled = tokens - cost, max(self._filled, now)
             return True
 
+    def affords(self, now: float, cost: float) -> bool:
+        """Whether ``spend`` would be granted; nothing is taken."""
+        with self._lock:
+            return self._tokens_at(now) >= cost
+
     def refund(self, cost: float) -> None:
         """The attempt that was paid for succeeded."""
         with self._lock:

@@ -7,9 +7,11 @@ Answers say ``echo/<asked model>`` as their model, so nobody mistakes them for t
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import re
+import struct
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeGuard
 from urllib.parse import urlsplit
@@ -19,12 +21,12 @@ from .contract import JSON, Reply, invalid, is_object
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     Object = dict[str, Any]
 
 
-__all__ = ["CREATED", "MAX_CHOICES", "Echo"]
+__all__ = ["CREATED", "MAX_CHOICES", "Echo", "mocked"]
 
 
 #: Seconds since 1970 in every answer; not a plausible date, since ``Echo`` has no clock.
@@ -32,6 +34,10 @@ CREATED = 0
 
 #: OpenAI's own limit for ``n``.
 MAX_CHOICES = 128
+
+#: Numbers in an embedding where the request does not say, and the most it may ask for.
+DIMENSIONS = 8
+MOST_DIMENSIONS = 4096
 
 _SSE = "text/event-stream"
 _WORD = re.compile(r"\s*\S+\s*|\s+")
@@ -54,7 +60,8 @@ _FORMATS = {
 class Echo:
     """The provider ``echo``: answers ``echo: <the last user message>``, streamed or not.
 
-    Serves chat completions and Responses, ``n`` choices, and structured output with a minimal instance
+    Serves chat completions and Responses, streamed or not, embeddings (numbers that only depend on the text), speech
+    (a WAV file without a sound) and transcriptions (the word ``echo``). ``n`` choices, and structured output with a minimal instance
     of the schema: required fields only, empty strings, ``null`` where that is allowed. ``pattern`` and
     other rare keywords are not looked at. Tools and sampling parameters are ignored.
     """
@@ -77,21 +84,33 @@ class Echo:
         """
         asked = parse_object(outgoing.body)
         mark = sha256(outgoing.url.encode() + b"\n" + (outgoing.body or b"")).hexdigest()[:24]
-        if urlsplit(outgoing.url).path == "/responses":
-            return _reply_responses(asked, mark)
-        choices = asked.get("n") or 1
-        if type(choices) is not int or not 1 <= choices <= MAX_CHOICES:
-            raise invalid(f"n must be an integer between 1 and {MAX_CHOICES}.", "n", "invalid_value")
-        return _reply_chat(asked, mark, choices)
+        return _REPLIES[urlsplit(outgoing.url).path](asked, mark)
+
+
+def mocked(path: str, fields: Object, text: str, mark: str) -> Reply:
+    """The answer *text* to a call of *path*, as the model that was asked for would have given it; streamed or not.
+
+    Raises:
+        ContractError: 400 on paths whose answers are not text.
+    """
+    model = fields.get("model")
+    if path == "/responses":
+        return _reply_responses(fields, mark, text=text, model=model)
+    if path != "/chat/completions":
+        raise invalid("mock_response is a text, and this endpoint does not answer with one.", "mock_response")
+    return _reply_chat(fields, mark, text=text, model=model)
 
 
 # -- chat completions
 
 
-def _reply_chat(asked: Object, mark: str, choices: int) -> Reply:
-    text = _chat_text(asked)
+def _reply_chat(asked: Object, mark: str, *, text: str | None = None, model: str | None = None) -> Reply:
+    choices = asked.get("n") or 1
+    if type(choices) is not int or not 1 <= choices <= MAX_CHOICES:
+        raise invalid(f"n must be an integer between 1 and {MAX_CHOICES}.", "n", "invalid_value")
+    text = _chat_text(asked) if text is None else text
     usage = _usage(_words_in(asked.get("messages")), choices * _words(text))
-    head = {"id": f"chatcmpl-{mark}", "created": CREATED, "model": f"echo/{asked.get('model')}"}
+    head = {"id": f"chatcmpl-{mark}", "created": CREATED, "model": model or f"echo/{asked.get('model')}"}
     if asked.get("stream") is True:
         return Reply(200, _SSE, tuple(_chat_events(asked, head, text, choices, usage)))
     message = {"role": "assistant", "content": text, "refusal": None}
@@ -143,9 +162,9 @@ def _usage(asked: int, answered: int) -> Object:
 # -- Responses
 
 
-def _reply_responses(asked: Object, mark: str) -> Reply:
-    text = _responses_text(asked)
-    body = _response(asked, mark)
+def _reply_responses(asked: Object, mark: str, *, text: str | None = None, model: str | None = None) -> Reply:
+    text = _responses_text(asked) if text is None else text
+    body = _response(asked, mark, model or f"echo/{asked.get('model')}")
     item = {"id": f"msg_{mark}", "type": "message", "role": "assistant"}
     done = {**item, "status": "completed", "content": [_part(text)]}
     full = {**body, "status": "completed", "output": [done], "usage": _responses_usage(asked, text)}
@@ -165,7 +184,7 @@ def _items(asked: Object) -> Any:
     return [{"role": "user", "content": given}] if isinstance(given, str) else given
 
 
-def _response(asked: Object, mark: str) -> Object:
+def _response(asked: Object, mark: str, model: str) -> Object:
     kept = ("instructions", "max_output_tokens", "previous_response_id", "temperature", "top_p")
     return {
         "id": f"resp_{mark}",
@@ -174,7 +193,7 @@ def _response(asked: Object, mark: str) -> Object:
         "status": "in_progress",
         "error": None,
         "incomplete_details": None,
-        "model": f"echo/{asked.get('model')}",
+        "model": model,
         "output": [],
         "metadata": asked.get("metadata") or {},
         "parallel_tool_calls": True,
@@ -219,6 +238,65 @@ def _responses_events(body: Object, item: Object, text: str, full: Object) -> It
 def _numbered(events: Iterable[Object]) -> Iterator[bytes]:
     for number, event in enumerate(events):
         yield b"event: %s\n" % event["type"].encode() + _data({**event, "sequence_number": number})
+
+
+# -- embeddings and sound
+
+
+def _reply_embeddings(asked: Object, mark: str) -> Reply:
+    given = asked.get("input")
+    texts = given if _is_list(given) and not all(type(part) is int for part in given) else [given]
+    size = asked.get("dimensions") or DIMENSIONS
+    if type(size) is not int or not 1 <= size <= MOST_DIMENSIONS:
+        message = f"dimensions must be an integer between 1 and {MOST_DIMENSIONS}."
+        raise invalid(message, "dimensions", "invalid_value")
+    packed = asked.get("encoding_format") == "base64"
+    data = [
+        {"object": "embedding", "index": index, "embedding": _packed(vector) if packed else vector}
+        for index, vector in enumerate(_vector(json.dumps(text), size) for text in texts)
+    ]
+    count = sum(_words(text) if isinstance(text, str) else len(text or ()) for text in texts)
+    usage = {"prompt_tokens": count, "total_tokens": count}
+    return Reply(200, JSON, (_dump({"object": "list", "data": data, "model": f"echo/{asked.get('model')}", "usage": usage}),))
+
+
+def _vector(text: str, size: int) -> list[float]:
+    """Of length 1, and the same for the same text; texts that are alike are no nearer than others."""
+    numbers = [
+        int.from_bytes(sha256(f"{at}:{text}".encode()).digest()[:4]) / 2**31 - 1 for at in range(size)
+    ]
+    length = math.sqrt(sum(number * number for number in numbers)) or 1.0
+    return [number / length for number in numbers]
+
+
+def _packed(vector: list[float]) -> str:
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+
+
+def _reply_speech(_asked: Object, _mark: str) -> Reply:
+    return Reply(200, "audio/wav", (_SILENCE,))
+
+
+def _reply_transcription(_asked: Object, _mark: str) -> Reply:
+    return Reply(200, JSON, (_dump({"text": "echo"}),))
+
+
+def _silence() -> bytes:
+    """A WAV file of no length: 16 bits, one channel, 8 kHz."""
+    form = struct.pack("<HHIIHH", 1, 1, 8000, 16000, 2, 16)
+    chunks = b"WAVEfmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", 0)
+    return b"RIFF" + struct.pack("<I", len(chunks)) + chunks
+
+
+_SILENCE = _silence()
+
+_REPLIES: Mapping[str, Callable[[Object, str], Reply]] = {
+    "/chat/completions": _reply_chat,
+    "/responses": _reply_responses,
+    "/embeddings": _reply_embeddings,
+    "/audio/speech": _reply_speech,
+    "/audio/transcriptions": _reply_transcription,
+}
 
 
 # -- text

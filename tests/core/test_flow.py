@@ -419,17 +419,109 @@ def test_each_failure_is_paid_for_by_who_failed() -> None:
     assert [target.seen().retry_tokens for target in targets] == [90.0, 100.0, 100.0]
 
 
-@pytest.mark.parametrize("other", [True, False], ids=["elsewhere", "again"])
-def test_nothing_more_is_tried_when_the_bucket_is_empty(other) -> None:
-    """The failure is returned at once; neither a fallback nor a repeat is free."""
-    target, more = provider(), [provider("q")] * other
+def test_nothing_is_repeated_when_the_bucket_is_empty() -> None:
+    """The failure is returned at once: another attempt is more load for who is down."""
+    target = provider()
     spend_all([target])
 
-    drive = run(plan(target, *more), call(), reply(500))
+    drive = run(plan(target), call(), reply(500))
 
     assert drive.asked == ["p"]
     assert reason_of(drive.outcome) == "500"
     assert drive.told == []
+
+
+def test_another_target_that_is_well_is_asked_all_the_same() -> None:
+    """The bucket of who failed is empty, but a fallback is no load for that one; it is free if it succeeds."""
+    target, other = provider(), provider("q")
+    spend_all([target])
+
+    drive = run(plan(target, other), call(), reply(500), ok())
+
+    assert drive.asked == ["p", "q"]
+    assert (target.seen().retry_tokens, other.seen().retry_tokens) == (0.0, 100.0)
+
+
+@pytest.mark.parametrize(("failure", "left"), [(reply(500), 90.0), (reply(503), 90.0), (reply(429), 95.0)])
+def test_who_is_asked_on_his_own_account_pays_if_he_fails_too(failure, left) -> None:
+    """What the one before could not: ten tokens after a fault, five after a 429."""
+    target, other = provider(), provider("q")
+    spend_all([target])
+
+    drive = run(plan(target, other, retry=Retry(attempts=2)), call(), failure, reply(400))
+
+    assert drive.asked == ["p", "q"]
+    assert other.seen().retry_tokens == left
+
+
+def test_what_was_paid_for_is_not_charged_again() -> None:
+    """The bucket of who failed had enough, so the other target owes nothing."""
+    target, other = provider(), provider("q")
+
+    run(plan(target, other, retry=Retry(attempts=2)), call(), reply(500), reply(500))
+
+    assert (target.seen().retry_tokens, other.seen().retry_tokens) == (90.0, 100.0)
+
+
+def ask_to_wait(target: Target) -> None:
+    target.known.pause(BEGAN, 5.0)
+
+
+def refuse(target: Target) -> None:
+    target.known.mark_bad(BEGAN)
+
+
+def be_probing(target: Target) -> None:
+    open_breaker(target, BEGAN - 6)
+
+
+def spend(target: Target) -> None:
+    spend_all([target])
+
+
+@pytest.mark.parametrize("ail", [open_breaker, be_probing, ask_to_wait, refuse, spend])
+def test_who_is_not_well_is_asked_only_if_it_is_paid_for(ail) -> None:
+    """A breaker that is not closed, a pause, a refused key, an empty bucket of his own; the one behind him may be well."""
+    first, second, third = provider(), provider("q"), provider("r")
+    spend_all([first])
+    ail(second)
+
+    alone = run(plan(first, second), call(), reply(500))
+    assert (alone.asked, alone.told) == (["p"], [])
+    assert run(plan(first, second, third), call(), reply(500), ok()).asked == ["p", "r"]
+
+
+def test_the_same_door_under_another_name_is_not_another_target() -> None:
+    """Another model at the gateway that is down is more load for it."""
+    target = provider()
+    spend_all([target])
+
+    assert run(plan(target, provider("q", known=target.known)), call(), reply(500)).asked == ["p"]
+
+
+def test_many_calls_under_way_when_a_target_breaks_down() -> None:
+    """Forty at once: a bucket pays for ten, and yet all of them are answered by the other target."""
+    target, other = gateway(), provider()
+    drives = [Drive(plan(target, other), call(), reply(500, OWN), ok()).begin() for _ in range(40)]
+    for drive in drives:
+        while drive.outcome is None and drive.asked == ["g"]:
+            drive.advance()
+
+    assert [drive.run().asked for drive in drives] == [["g", "p"]] * 40
+    assert other.seen().failures == 0
+
+
+@pytest.mark.parametrize(
+    ("failure", "extra"),
+    [(reply(500), 10 + 10), (reply(429), 20 + 20)],
+    ids=["faults", "limits, which open no breaker"],
+)
+def test_an_outage_of_everybody_is_not_amplified(failure, extra) -> None:
+    """However many calls come: the tokens of two buckets, and each call is one attempt again."""
+    never_opens = Breaker(failures=1_000_000, minimum=1_000_000)
+    rules = plan(provider(), provider("q"), breaker=never_opens, retry=Retry(attempts=2))
+
+    assert sum(len(run(rules, call(), failure, failure).asked) for _ in range(100)) == 100 + extra
 
 
 def test_ten_repeats_and_no_more() -> None:

@@ -402,6 +402,15 @@ def test_what_cannot_be_paid_is_not_begun() -> None:
     assert health.spend(0.0, 3)
 
 
+def test_whether_a_payment_would_be_granted() -> None:
+    """Asking takes nothing, and knows of the tokens that time has brought back."""
+    health = Health()
+    health.spend(0.0, 95.0)
+
+    assert (health.affords(0.0, 5.0), health.affords(0.0, 10.0), health.affords(50.0, 10.0)) == (True, False, True)
+    assert health.snapshot(0.0).retry_tokens == 5.0
+
+
 def test_what_costs_nothing_is_always_granted() -> None:
     """A stale connection is replaced even in an outage."""
     health = Health()
@@ -721,6 +730,7 @@ CHANGES: dict[str, Callable[[Health], object]] = {
     "pause": lambda health: health.pause(5.0, 1.0),
     "mark_bad": lambda health: health.mark_bad(5.0),
     "spend": lambda health: health.spend(5.0, 10),
+    "affords": lambda health: health.affords(5.0, 10),
     "refund": lambda health: health.refund(10),
     "wait_in": lambda health: health.wait_in(1),
     "wait_out": lambda health: health.wait_out(),

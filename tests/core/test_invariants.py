@@ -159,6 +159,11 @@ class Watched(Health):
         self.waiting.remove(self.world.at_work)
         super().wait_out()
 
+    def spend(self, now: float, cost: float) -> bool:
+        granted = super().spend(now, cost)
+        self.world.bills.append((self, cost, granted))
+        return granted
+
 
 # --- many calls at once ------------------------------------------------------
 
@@ -178,6 +183,7 @@ class Running:
     good: Answer | None = None
     over: bool = False
     free: int = 0
+    account: Target | None = None  # who was asked although nobody had paid, and is charged if he fails
 
 
 class World:
@@ -189,6 +195,7 @@ class World:
         self.calls: list[Running] = []
         self.at_work: Any = None
         self.extra: list[tuple[str, Running, int, float]] = []
+        self.bills: list[tuple[Watched, float, bool]] = []
         self.steps: list[str] = []
         self.rules = {"retry": retry, "breaker": breaker, "timeouts": timeouts}
         makers = {"g": gateway, "h": gateway, "p": provider, "q": provider, "direct": direct}
@@ -208,6 +215,7 @@ class World:
         self.at_work = running
         drive, before = running.drive, len(running.drive.steps)
         drive.now = self.now
+        self.bills.clear()
         act()
         for step in drive.steps[before:]:
             self.steps.append(f"{self.calls.index(running)} {step!r}")
@@ -355,7 +363,22 @@ class World:
             assert (running.free, step.onward, step.wait) == (1, step.target, 0.0)
         else:
             cost = 5.0 if step.reason.startswith("429") else 10.0
+            self._check_paid(running, step, cost)
+
+    def _check_paid(self, running: Running, step: Tell, cost: float) -> None:
+        bills, failed = [*self.bills], self.targets[step.target]
+        if running.account is not None:
+            assert bills.pop(0)[0] is running.account.known, "failed, and not charged"
+            running.account = None
+        if (failed.known, cost, True) in bills:
             self.extra.append((step.target, running, step.attempt, cost))
+            return
+        onward = self.targets[step.onward]
+        seen = onward.seen(running.drive.trace.tried[-1].ended)
+        assert onward.known is not failed.known, "a repeat that is not paid for"
+        assert (seen.state, seen.paused_for, seen.credential_bad) == ("closed", 0.0, False)
+        assert seen.retry_tokens >= cost
+        running.account = onward
 
     def _ended(self, running: Running) -> None:
         running.over = True
@@ -510,7 +533,10 @@ class Flows(RuleBasedStateMachine):
 
     @invariant()
     def extra_attempts_are_few(self) -> None:
-        """Each takes a tenth of a bucket, half of that after a 429; successes and time alone fill it."""
+        """Each takes a tenth of a bucket, half of that after a 429; successes and time alone fill it.
+
+        Those that nobody has paid for go to another target that is well, and are charged to it if they fail.
+        """
         world = getattr(self, "world", None)
         for name, target in world.targets.items() if world else ():
             earned = target.known.clean + REFILL * (world.now - BEGAN)

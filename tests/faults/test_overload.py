@@ -123,16 +123,16 @@ async def test_o2_a_gateway_that_is_back_is_used_again(world) -> None:
 
 
 async def test_o2_calls_under_way_when_a_gateway_breaks_down(world) -> None:
-    """As many as the budget pays for are taken elsewhere, all at the same time."""
+    """All of them are taken elsewhere at the same time, also those that the gateway's budget cannot pay for."""
     gateway, second = world.gateway(Steps(Silence(), DOWN)), world.server("second")
     client = world.wrapped(world.provider(), gateway, second)
 
     async def break_down() -> None:
-        assert await until(lambda: len(gateway.requests) == 10)
+        assert await until(lambda: len(gateway.requests) == 40)
         gateway.release()
 
-    async with standing({gateway: 10, second: 10}, client):
-        outcomes = await world.together(*[lambda: world.call(client)] * 10, break_down)
+    async with standing({gateway: 40, second: 40}, client):
+        outcomes = await world.together(*[lambda: world.call(client)] * 40, break_down)
 
     assert [outcome for outcome in outcomes if isinstance(outcome, Exception)] == []
 

@@ -1,0 +1,241 @@
+"""What a request says: its path, OpenAI's fields, and Respan's parameters out of three carriers.
+
+1. Top-level body fields win over ``respan_params``, and those over the header; ``variables`` alone merge
+   inside (reference 000-003, "Merge order"). A carrier's current name wins over its legacy name.
+2. What cannot be read is an error, never ignored: the call would run without the customer's limits.
+3. The few parameters that are not honoured are refused, never left out silently.
+
+Some names mean two things. ``echo`` at the top level is OpenAI's (reference 003 lists it there). ``prompt``
+is OpenAI's on Responses if it has ``id`` and no ``prompt_id``. ``metadata`` is Respan's, and goes to the
+provider too if OpenAI would take it: at most 16 pairs of strings and, on chat completions, only with
+``store``, because OpenAI answers 400 to ``metadata`` without it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from .._core.call import dump_object, with_string
+from .._params import CONTAINERS, HEADER, LEGACY_HEADER, NAMES, check, decode_header, merge
+from ..exceptions import ParamsError
+from .contract import detail, invalid, is_list, is_object, unprocessable
+from .forms import Form
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    Object = dict[str, Any]
+
+
+__all__ = ["BETA_HEADER", "MODELS", "POSTED", "ROUTE_HEADER", "Asked", "read", "served"]
+
+
+#: Paths below ``/api`` that are answered by a model, and the field that must be there besides ``model``.
+POSTED: Mapping[str, str] = {
+    "/chat/completions": "messages",
+    "/responses": "input",
+    "/embeddings": "input",
+    "/audio/speech": "input",
+    "/audio/transcriptions": "file",
+}
+MODELS = "/models"
+
+ROUTE_HEADER = "X-Respan-Route-Provider"
+BETA_HEADER = "X-Respan-Beta"
+
+#: Fields of the provider that ``params.NAMES`` has too: OpenAI's flag, and Perplexity's fields on Responses.
+_PROVIDERS = frozenset({"echo", "language_preference", "max_steps", "preset", "skills"})
+
+#: What is refused, and why; separated by spaces. Everything else of ``NAMES`` is honoured.
+_REFUSED = {
+    "no document says what it would do": "weight",
+    "the SDKs could not read a stream that is framed differently": "delimiter field_name",
+    "it is the provider's own field, and passed on only from the top level of the body": " ".join(
+        sorted(_PROVIDERS)
+    ),
+}
+
+NOT_HONOURED = {name: reason for reason, names in _REFUSED.items() for name in names.split()}
+
+_PREFIX = "/api"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request, taken apart.
+
+    Attributes:
+        path: Below ``/api``.
+        route: The provider that the route header or ``route_provider_override`` names, or ``None``.
+        beta: Feature flags of ``X-Respan-Beta``.
+        params: Respan's parameters of all carriers, checked.
+        fields: OpenAI's fields.
+        raw: The body as it came.
+        untouched: Whether the body held OpenAI's fields only.
+        form: The body, if it is ``multipart/form-data``.
+    """
+
+    path: str
+    route: str | None
+    beta: frozenset[str]
+    params: Object
+    fields: Object
+    raw: bytes
+    untouched: bool
+    form: Form | None = None
+
+    @property
+    def streams(self) -> bool:
+        """Whether the answer is asked for as a stream of events."""
+        return self.fields.get("stream") in {True, "true"}
+
+    @property
+    def model(self) -> str | None:
+        """As asked for, any provider's prefix included; ``None`` if somebody else is to choose."""
+        model: str | None = self.fields.get("model")
+        return model
+
+    def body_for(self, model: str, fields: Object) -> bytes:
+        """The body for a provider that calls the model *model*; what need not change stays byte for byte."""
+        if self.form is not None:
+            return self.form.with_field("model", model)
+        if not self.untouched or fields is not self.fields:
+            return _dumped({**fields, "model": model})
+        return self.raw if fields.get("model") == model else with_string(self.raw, "model", model)
+
+
+def served(method: str, raw_path: bytes) -> str:
+    """The path below ``/api`` of a request for this gateway.
+
+    Raises:
+        ContractError: 404 for a path that is not served, 405 for a method that its path does not know.
+    """
+    path = raw_path.partition(b"?")[0].decode("latin-1").removesuffix("/").removeprefix(_PREFIX)
+    if path not in POSTED and path != MODELS:
+        known = ", ".join(f"POST {_PREFIX}{path}" for path in POSTED)
+        raise detail(404, f"Not found. The local gateway serves {known} and GET {_PREFIX}{MODELS}.")
+    allowed = "GET" if path == MODELS else "POST"
+    if method != allowed:
+        raise detail(405, f'Method "{method}" not allowed.', ("Allow", allowed))
+    return path
+
+
+def read(path: str, headers: Mapping[str, str], body: bytes) -> Asked:
+    """Take a request apart.
+
+    Raises:
+        ContractError: 400 if the body, a carrier or a parameter cannot be read, or if a parameter is not honoured by
+            the local gateway; 422 if a field that must be there is missing, or has the wrong type.
+    """
+    form = Form.read(headers.get("content-type", ""), body)
+    given = _parsed(body) if form is None else dict(form.fields)
+    params = _parameters(path, given, headers)
+    _refuse_what_is_not_honoured(params)
+    fields = {name: value for name, value in given.items() if _goes_upstream(path, name, given)}
+    _check_fields(path, fields, params)
+    return Asked(
+        path=path,
+        route=headers.get(ROUTE_HEADER, params.get("route_provider_override")),
+        beta=frozenset(flag.strip() for flag in headers.get(BETA_HEADER, "").split(",") if flag.strip()),
+        params=params,
+        fields=fields,
+        raw=body,
+        untouched=len(fields) == len(given),
+        form=form,
+    )
+
+
+def _parsed(body: bytes) -> Object:
+    try:
+        fields = json.loads(body, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise invalid("The body is not valid JSON.", None) from None
+    if not is_object(fields):
+        raise invalid("The body must be a JSON object.", None)
+    return fields
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)  # NaN and Infinity: Python reads them, JSON does not have them
+
+
+def _dumped(fields: Object) -> bytes:
+    try:
+        return dump_object(fields)
+    except ValueError:
+        raise invalid("The body holds a number or a string that cannot be sent on as JSON.", None) from None
+
+
+def _check_fields(path: str, fields: Object, params: Object) -> None:
+    model = fields.get("model")
+    if model is not None and (not isinstance(model, str) or not model):
+        raise unprocessable("model must be a non-empty string: the name of the model to call.", "model")
+    needed = POSTED[path]
+    if fields.get(needed) is None and "prompt" not in params and "prompt" not in fields:
+        raise unprocessable(f"{needed} is required.", needed)
+    messages = fields.get("messages")
+    if messages is not None and not (is_list(messages) and all(map(is_object, messages))):
+        raise unprocessable("messages must be a list of objects.", "messages")
+    if not isinstance(fields.get("stream"), bool | str | None):
+        raise unprocessable("stream must be true or false.", "stream")
+
+
+# -- the three carriers
+
+
+def _parameters(path: str, fields: Object, headers: Mapping[str, str]) -> Object:
+    own = {name: fields[name] for name in fields if name in NAMES and _is_respans(path, name, fields)}
+    try:
+        return merge(*_lower_layers(fields, headers), check(own))
+    except ParamsError as exc:
+        raise invalid(str(exc), exc.param) from None
+
+
+def _lower_layers(fields: Object, headers: Mapping[str, str]) -> Iterator[Object]:
+    for name in (LEGACY_HEADER, HEADER):
+        value = headers.get(name)
+        if value is not None:
+            yield decode_header(value)
+    for name in reversed(CONTAINERS):
+        value = fields.get(name)
+        if value is not None:
+            yield check(value, where=name)
+
+
+def _is_respans(path: str, name: str, fields: Object) -> bool:
+    return name not in _PROVIDERS and not (name == "prompt" and _is_native_prompt(path, fields))
+
+
+def _goes_upstream(path: str, name: str, fields: Object) -> bool:
+    if name in CONTAINERS:
+        return False
+    if name == "metadata":
+        return _is_native_metadata(fields[name]) and (path == "/responses" or fields.get("store") is True)
+    return name not in NAMES or not _is_respans(path, name, fields)
+
+
+def _is_native_prompt(path: str, fields: Object) -> bool:
+    prompt = fields["prompt"]
+    if path == "/audio/transcriptions":  # OpenAI's hint for the transcription: a text
+        return isinstance(prompt, str)
+    return path == "/responses" and is_object(prompt) and "id" in prompt and "prompt_id" not in prompt
+
+
+def _is_native_metadata(value: Any) -> bool:
+    # 16 pairs, 64 and 512 characters: openai/types/shared/metadata.py
+    return (
+        is_object(value)
+        and len(value) <= 16
+        and all(len(key) <= 64 for key in value)
+        and all(isinstance(text, str) and len(text) <= 512 for text in value.values())
+    )
+
+
+def _refuse_what_is_not_honoured(params: Object) -> None:
+    for name, reason in NOT_HONOURED.items():
+        if name in params:
+            message = f"The local gateway does not honour `{name}`: {reason}. Leave it out."
+            raise invalid(message, name, "not_supported")

@@ -1,0 +1,224 @@
+"""The local gateway as a transport of httpx and httpx2, and its own connections to providers."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from threading import Lock
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from anyio.lowlevel import RunVar
+
+from .._core.call import Outgoing
+from .._drive import adrive, drive
+from .._families import family_of, without_cookies
+from ..exceptions import ConfigError
+from .answers import rendered
+from .echo import Echo
+from .providers import Via
+from .steps import LocalAwaiting, LocalBlocking
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from typing import Self
+
+    import httpx
+    import httpx2
+
+    from .providers import Choice
+
+    Steps = Generator[Any, Any, Any]
+    Run = Callable[[Steps], Any]
+    Serve = Callable[[Any, bytes, Run], Steps]
+
+
+__all__ = ["AsyncLocalTransport", "LocalTransport"]
+
+
+# The SDK's own (openai/_constants.py); httpx's 100 connections would stall the calls after the hundredth.
+_MAX_CONNECTIONS = 1000
+_MAX_KEEPALIVE_CONNECTIONS = 100
+_TIMEOUT_SECONDS = 600
+_CONNECT_TIMEOUT_SECONDS = 5
+
+#: Marks what the gateway sends to providers.
+_MARK = "respan_openai.local"
+
+
+if TYPE_CHECKING:
+
+    class _SyncBase(httpx2.BaseTransport, httpx.BaseTransport): ...  # type: ignore[misc]
+
+    class _AsyncBase(httpx2.AsyncBaseTransport, httpx.AsyncBaseTransport): ...  # type: ignore[misc]
+
+else:
+    _SyncBase = _AsyncBase = object
+
+
+class _Wire:
+    """Reaches providers through HTTP clients that are made when first needed."""
+
+    _client_class: ClassVar[str]
+
+    def __init__(self, serve: Serve, name: str) -> None:
+        self._serve = serve
+        self._name = name
+        self._clients: dict[tuple[_Loop | None, str], Any] = {}
+        self._lock = Lock()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._name}>"
+
+    def _loop(self) -> _Loop | None:
+        return None
+
+    def _client(self, family: Any) -> Any:
+        key = (self._loop(), family.__name__)
+        with self._lock:
+            if key not in self._clients:
+                # Clients of loops that are over cannot be closed any more, only forgotten.
+                self._clients = {
+                    at: kept for at, kept in self._clients.items() if not (at[0] and at[0].is_over())
+                }
+                self._clients[key] = _new_client(family, self._client_class)
+            return self._clients[key]
+
+    def _take_clients(self) -> list[Any]:
+        here = self._loop()
+        with self._lock:
+            return [self._clients.pop(key) for key in list(self._clients) if key[0] is here]
+
+
+class LocalTransport(_Wire, _SyncBase):
+    """A ``LocalGateway`` as a transport of httpx and httpx2; each request is answered in its own family."""
+
+    _client_class = "Client"
+
+    def handle_request(self, request: Any) -> Any:
+        """Answer one request; called by the HTTP client."""
+        perform = LocalBlocking(_base_of(request), self._send, _MARK)
+        return drive(self._serve(request, request.read(), lambda steps: drive(steps, perform)), perform)
+
+    def _send(self, place: Choice, request: Any) -> Any:
+        provider = place.provider
+        if isinstance(provider, Echo):
+            return _echoed(provider, request)
+        if isinstance(provider, Via):
+            return _through(provider, "transport", request).handle_request(request)
+        client = self._client(family_of(request))
+        return without_cookies(client.send(request, stream=True, follow_redirects=False), client.cookies)
+
+    def close(self) -> None:
+        """Close the connections to providers; a later request opens new ones."""
+        for client in self._take_clients():
+            client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+
+class AsyncLocalTransport(_Wire, _AsyncBase):
+    """Same as :class:`LocalTransport`, for ``AsyncClient`` on any event loop, and on several.
+
+    Each loop has connections of its own, which are closed from that loop.
+    """
+
+    _client_class = "AsyncClient"
+
+    def _loop(self) -> _Loop:
+        return _running_loop()
+
+    async def handle_async_request(self, request: Any) -> Any:
+        """Answer one request; called by the HTTP client."""
+        body = await request.aread()
+        perform = LocalAwaiting(_base_of(request), self._send, _MARK)
+        return await adrive(self._serve(request, body, lambda steps: adrive(steps, perform)), perform)
+
+    async def _send(self, place: Choice, request: Any) -> Any:
+        provider = place.provider
+        if isinstance(provider, Echo):
+            return _echoed(provider, request)
+        if isinstance(provider, Via):
+            return await _through(provider, "async_transport", request).handle_async_request(request)
+        client = self._client(family_of(request))
+        return without_cookies(await client.send(request, stream=True, follow_redirects=False), client.cookies)
+
+    async def aclose(self) -> None:
+        """Close the running loop's connections to providers; a later request opens new ones."""
+        for client in self._take_clients():
+            await client.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self.aclose()
+
+
+def _base_of(request: Any) -> Any:
+    # Of the extensions the timeout alone: a ``trace`` hook would be shown the provider's key.
+    kept = {name: value for name, value in request.extensions.items() if name == "timeout"}
+    return family_of(request).Request(request.method, request.url, extensions=kept)
+
+
+def _echoed(provider: Echo, request: Any) -> Any:
+    return rendered(request, provider.answer(Outgoing(str(request.url), [], request.content)))
+
+
+def _through(provider: Via, colour: str, request: Any) -> Any:
+    carrier = getattr(provider, colour)
+    if carrier is None:
+        raise ConfigError(
+            f"Provider {provider.name!r} has no {colour}, which this client needs. Pass Via({provider.name!r}, {colour}=...)."
+        )
+    family = family_of(request)
+    if _family_or(family, carrier) is not family:
+        raise ConfigError(
+            f"The {colour} of provider {provider.name!r} is of another HTTP library than the client, which is of "
+            f"{family.__name__}. Build both from {family.__name__}."
+        )
+    return carrier
+
+
+def _family_or(family: Any, carrier: object) -> Any:
+    try:
+        return family_of(carrier)
+    except ConfigError:
+        return family  # of neither library: it looks like a transport, and will know what it can read
+
+
+class _Loop:
+    """Stands for the event loop it is made in."""
+
+    def __init__(self) -> None:
+        self._asyncio: asyncio.AbstractEventLoop | None = None
+        with suppress(RuntimeError):  # trio, whose loops cannot be asked whether they are over
+            self._asyncio = asyncio.get_running_loop()
+
+    def is_over(self) -> bool:
+        return self._asyncio is not None and self._asyncio.is_closed()
+
+
+_LOOP: RunVar[_Loop] = RunVar("respan_openai.local.loop")
+
+
+def _running_loop() -> _Loop:
+    # anyio.lowlevel.current_token() would be shorter, but exists only since anyio 4.11.
+    known = _LOOP.get(None)
+    if known is None:
+        known = _Loop()
+        _LOOP.set(known)
+    return known
+
+
+def _new_client(family: Any, client_class: str) -> Any:
+    return getattr(family, client_class)(
+        timeout=family.Timeout(_TIMEOUT_SECONDS, connect=_CONNECT_TIMEOUT_SECONDS),
+        limits=family.Limits(
+            max_connections=_MAX_CONNECTIONS, max_keepalive_connections=_MAX_KEEPALIVE_CONNECTIONS
+        ),
+    )

@@ -1,0 +1,129 @@
+"""A file that only its owner reads, and that nobody else can put another one in the place of."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from ..exceptions import ConfigError, StoreError
+
+
+__all__ = ["NETWORK", "SIDE_FILES", "mounted_as", "network_of", "prepare", "set_aside"]
+
+
+#: What SQLite appends to the name of a database for the files that it keeps beside it.
+SIDE_FILES = ("-wal", "-shm", "-journal")
+
+#: File systems on which locks and shared memory do not reach the other machines.
+NETWORK = frozenset(
+    "9p afs ceph cifs fuse.glusterfs fuse.sshfs gfs2 lustre nfs nfs4 smb3 smbfs".split()  # noqa: SIM905 -- shorter
+)
+
+
+def prepare(path: Path) -> None:
+    """Make sure that *path* is a file of our own that nobody else reads; make it if there is none.
+
+    Its mode, and that of the files beside it, becomes 0600 if others could read or write it. On Windows,
+    where a mode says little, only its kind is looked at.
+
+    Raises:
+        ConfigError: if the folder does not exist or is writable for all, or if the file is a link, a folder,
+            a device, or somebody else's.
+        StoreError: if the file cannot be made.
+    """
+    _check_folder(path.parent)
+    for file in (path, *(_beside(path, suffix) for suffix in SIDE_FILES)):
+        with suppress(FileNotFoundError):
+            _check_file(file, file.lstat())
+    try:
+        # Only a new file is opened: closing one would release the locks that this process holds on it through
+        # another connection (sqlite.org/howtocorrupt.html, section 2.2). SQLite gives its mode to the others.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        return
+    except OSError as exc:
+        raise StoreError(f"{path} cannot be made: {exc.strerror}. Check the folder and its owner.") from exc
+
+
+def _check_folder(folder: Path) -> None:
+    try:
+        mode = folder.stat().st_mode
+    except OSError as exc:
+        raise ConfigError(
+            f"The folder {folder} cannot be used: {exc.strerror}. Make it first: mkdir -m 700."
+        ) from exc
+    if sys.platform != "win32" and mode & stat.S_IWOTH:
+        raise ConfigError(
+            f"The folder {folder} is writable for all users: they could put a file of theirs in the place of the "
+            "store. Use a folder of your own (mkdir -m 700)."
+        )
+
+
+def _check_file(path: Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise ConfigError(f"{path} is not a plain file, but a link, folder or device. Name the file itself.")
+    if sys.platform == "win32":
+        return
+    if found.st_uid != os.geteuid():
+        raise ConfigError(
+            f"{path} belongs to the user with id {found.st_uid}, who could read and change it. "
+            "Run as that user, or name a file of your own."
+        )
+    if found.st_mode & 0o077:
+        path.chmod(found.st_mode & 0o600)
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def set_aside(path: Path) -> Path | None:
+    """Give a damaged file, and those beside it, the name ``<name>.damaged-1``.
+
+    Returns:
+        The new name, or ``None`` if there is such a file already.
+
+    Raises:
+        StoreError: if it cannot be renamed.
+    """
+    aside = _beside(path, ".damaged-1")
+    try:
+        # Unlike a rename it fails if the name is taken, also if another process takes it at this moment.
+        os.link(path, aside)
+        for suffix in SIDE_FILES:
+            with suppress(FileNotFoundError):
+                _beside(path, suffix).replace(_beside(aside, suffix))
+        path.unlink()
+    except FileExistsError:
+        return None
+    except OSError as exc:
+        raise StoreError(
+            f"{path} is damaged, and cannot be set aside: {exc.strerror}. Move it by hand."
+        ) from exc
+    return aside
+
+
+def network_of(path: Path) -> str | None:
+    """The kind of network file system that *path* lies on; ``None`` if it is none, or if that is not known.
+
+    It is known on Linux.
+    """
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text(errors="replace")
+    except OSError:
+        return None
+    kind = mounted_as(path.stat().st_dev, mounts)
+    return kind if kind in NETWORK else None
+
+
+def mounted_as(device: int, mounts: str) -> str | None:
+    """The file system of *device*, from the text of ``/proc/self/mountinfo`` (proc_pid_mountinfo(5))."""
+    number = f"{os.major(device)}:{os.minor(device)}"
+    for line in mounts.splitlines():
+        before, _, after = line.partition(" - ")
+        if before.split(" ")[2:3] == [number]:
+            return after.split(" ")[0]
+    return None
