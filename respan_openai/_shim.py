@@ -132,6 +132,7 @@ class Shim:
                 outcome.over = True
             response = self._response(Asked(request, call, trace, self.plan), outcome, again)
         except GeneratorExit as exc:  # nobody waits for the answer any more, so there is nobody to point it out to
+            self._end(trace, now(), error=exc)
             raise
         except BaseException as exc:
             self._end(trace, now(), error=exc)

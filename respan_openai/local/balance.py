@@ -46,8 +46,7 @@ def pick(weights: Sequence[float], draw: float) -> Pick:
 
 
 def in_order(weights: Sequence[float], draw: float) -> list[int]:
-    """The indexes of all *weights*: the first as :func:`pick` has it, each further one picked from those
-    left.
+    """The indexes of all *weights*: the first as :func:`pick` has it, each further one of those left.
 
     One draw decides everything. It has 53 bits, so with dozens of weights the last places are no longer fair.
     """

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Catalogue", "Facts", "Slug", "same_provider"]
 
-#: Ids that credentials use, and the prefix of models at the same provider (params.yaml,
-#: customer_credentials).
+#: Ids that credentials use, and the prefix of models at the same provider (params.yaml, provider_ids).
 _ALIASES = {"azure_openai": "azure", "google_vertex_ai": "vertex_ai", "togetherai": "together_ai"}
 
 
@@ -118,14 +117,12 @@ class Catalogue:
         return Slug(model, named or self._at.get(model, self._first), rest)
 
     def matches(self, entry: str, slug: Slug) -> bool:
-        """Whether *entry* of a list of models covers *slug*; without a prefix it does so at every provider.
-        """
+        """Whether *entry* of a list of models covers *slug*; without a prefix, at every provider."""
         named, rest = self._split(entry)
         return entry == slug.asked or (rest == slug.name and named in {None, slug.provider})
 
     def pinned(self, params: Mapping[str, Any], route: str | None) -> str | None:
-        """The provider that a request is pinned to: by the header *route*, else by
-        ``route_provider_override``.
+        """The provider of the header *route*, else of ``route_provider_override``; ``None`` without either.
 
         Raises:
             ParamsError: if this gateway has no such provider.
@@ -143,8 +140,7 @@ class Catalogue:
         return found
 
     def sent(self, slug: Slug, names: Mapping[str, str]) -> str:
-        """What the provider is asked for: at Azure the deployment that *names* (``model_name_map``) has for
-        *slug*.
+        """What the provider is asked for: at Azure the deployment in *names*, a request's ``model_name_map``.
 
         Keys and values may have a prefix or not (reference 003:77-78, and its example with ``azure/``). For
         other providers *names* is for nothing: the parameter is "for Azure deployment only".
@@ -160,9 +156,7 @@ class Catalogue:
         return rest if rest and is_own else model
 
     def origins(self, slug: Slug) -> frozenset[str]:
-        """Where a request's own credential for *slug* may go: what the settings allow, and the provider
-        itself.
-        """
+        """Where a request's own credential for *slug* may go: what the settings allow, and its provider."""
         base = self.providers[slug.provider].base_url
         return self._api_bases if base is None else self._api_bases | {origin_text(base)}
 

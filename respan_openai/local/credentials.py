@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from .._check import fail
+from .._check import fail, shown
 from .._secret import secret_from
 from ..exceptions import ConfigError
 from .api_base import permitted
@@ -58,7 +58,7 @@ class Credential(NamedTuple):
 
     def __repr__(self) -> str:
         given = [name for name in _COMMON if getattr(self, name) is not None]
-        return f"<Credential with {', '.join([*given, *self.extra])}>"
+        return f"<Credential with {', '.join([*given, *map(shown, self.extra)])}>"
 
 
 def credential_for(

@@ -11,9 +11,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-__all__ = ["UNKNOWN", "cost_text", "json_text", "model_text", "seconds_text", "time_text", "tokens_text"]
+__all__ = [
+    "NOTHING",
+    "UNKNOWN",
+    "cost_text",
+    "json_text",
+    "model_text",
+    "seconds_text",
+    "time_text",
+    "tokens_text",
+]
 
 
+#: Where there is nothing to tell.
+NOTHING: Final = "—"
 UNKNOWN: Final = "unknown"
 
 
@@ -25,7 +36,7 @@ def time_text(at: float) -> str:
 def seconds_text(seconds: float | None) -> str:
     """Milliseconds below a second, seconds with two decimals from there on; a dash if nothing was measured."""
     if seconds is None:
-        return "–"
+        return NOTHING
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:,.2f} s"
 
 

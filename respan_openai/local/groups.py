@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from .._check import fail, shown
 from .._params import check
@@ -78,8 +78,7 @@ def saved(groups: object) -> dict[str, tuple[Member, ...]]:
     """
     if not isinstance(groups, Mapping):
         raise ConfigError("Settings(groups=...) must be a mapping of group ids to lists of models.")
-    return {group_id: _saved(group_id, items) for group_id, items in groups.items()}  # pyright:
-    ignore[reportUnknownVariableType]
+    return {group_id: _saved(group_id, items) for group_id, items in cast("dict[Any, Any]", groups).items()}
 
 
 def _saved(group_id: Any, items: Any) -> tuple[Member, ...]:

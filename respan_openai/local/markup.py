@@ -27,7 +27,7 @@ class Html(str):
     __slots__ = ()
 
 
-def element(name: str, *children: str | None, **attributes: object) -> Html:
+def element(name: str, /, *children: str | None, **attributes: object) -> Html:
     """An element.
 
     Args:

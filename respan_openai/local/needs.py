@@ -70,9 +70,7 @@ def needs_of(fields: Mapping[str, Any]) -> Needs:
 
 
 def lacking(model: Model, needs: Needs) -> list[str]:
-    """What *model* cannot do of what is needed, in words; empty if it can do all of it, as far as is
-    declared.
-    """
+    """What *model* cannot do of what is needed, in words; empty if nothing of that is declared."""
     unable = [name for name in needs.abilities if not _ABILITIES[name][1](model)]
     short = [name for name, (wanted, most) in _LIMITS.items() if wanted(needs) > (most(model) or math.inf)]
     return unable + short

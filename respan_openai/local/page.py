@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
 
-from .figures import cost_text, model_text, seconds_text, time_text, tokens_text
+from .figures import NOTHING, cost_text, model_text, seconds_text, time_text, tokens_text
 from .markup import document, element
 
 
@@ -174,13 +174,13 @@ def _row(row: Mapping[str, Any], now: float, *, is_running: bool = False) -> Htm
         link,
         element("span", status, _repeats(row)),
         model_text(row),
-        row.get("provider") or "–",
-        row.get("customer_identifier") or "–",
+        row.get("provider") or NOTHING,
+        row.get("customer_identifier") or NOTHING,
         "…" if is_running else tokens_text(row.get("tokens")),
         "…" if is_running else cost_text(row.get("cost")),
         seconds_text(took(row, now, is_running=is_running)),
         seconds_text(row.get("first_token")),
-        row.get("cache") or "–",
+        row.get("cache") or NOTHING,
     )
     return element("tr", *map(_cell, _COLUMNS, cells), class_="running" if is_running else None)
 

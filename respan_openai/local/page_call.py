@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from .figures import cost_text, json_text, model_text, seconds_text, tokens_text
+from .figures import NOTHING, cost_text, json_text, model_text, seconds_text, tokens_text
 from .markup import document, element
 from .page import TITLE, heading, status_mark, time_mark, took, when_running
 from .waterfall import waterfall
@@ -67,9 +67,9 @@ def _facts(row: Mapping[str, Any], latency: float | None, *, is_running: bool) -
         ("First token", seconds_text(row.get("first_token"))),
         ("Tokens", tokens_text(row.get("tokens"))),
         ("Cost", cost_text(row.get("cost"))),
-        ("Cache", row.get("cache") or "–"),
-        ("Customer", row.get("customer_identifier") or "–"),
-        ("Environment", row.get("environment") or "–"),
+        ("Cache", row.get("cache") or NOTHING),
+        ("Customer", row.get("customer_identifier") or NOTHING),
+        ("Environment", row.get("environment") or NOTHING),
         ("Call", row["id"]),
     )
     return element(
@@ -91,7 +91,8 @@ def _attempts(row: Mapping[str, Any], latency: float) -> Html:
 
 
 def _tokens(row: Mapping[str, Any]) -> Html | None:
-    counted = {name: value for name, value in (row.get("tokens") or {}).items() if value is not None}
+    tokens: Mapping[str, int | None] = row.get("tokens") or {}
+    counted = {name: value for name, value in tokens.items() if value is not None}
     if not counted:
         return None
     facts = (

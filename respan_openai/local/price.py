@@ -165,8 +165,9 @@ def estimate(body_bytes: int, max_output: int, price: Price | None) -> int | Non
     has; what a model's chat format puts around a message is shorter than the message's JSON. So the prompt has at
     most as many tokens as the body has bytes, at the dearest of the prices that such a prompt may have.
 
-    Not bounded is what the body only names: an image or a file by its address or id, a stored prompt or response, and
-    what a provider's own tools find and read. There the call may cost more, and is charged when that is known.
+    Not bounded is what the body only names (an image or a file by its address or id, a stored prompt or response) and
+    what a provider adds itself: instructions for tools, and what its own tools find and read. Such a call may cost
+    more, and is charged for it when that is known.
 
     Args:
         body_bytes: Length of the request's body.

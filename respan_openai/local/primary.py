@@ -40,9 +40,7 @@ class Known(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """A request: its Respan parameters, its OpenAI fields, the provider it is pinned to, and a draw in [0,
-    1).
-    """
+    """A request: Respan's parameters, OpenAI's fields, the provider it is pinned to; and a draw in [0, 1)."""
 
     params: Mapping[str, Any]
     fields: Mapping[str, Any]
@@ -120,8 +118,7 @@ def _routed(known: Known, ask: Ask) -> Primary:
     if not known.routes:
         raise fail(
             "model",
-            "is missing, and this gateway chooses none (Settings(dynamic_routing=False)). Name the model to
-            call.",
+            "is missing, and this gateway chooses none (Settings(dynamic_routing=False)). Name one.",
         )
     chosen = routed(
         _pool(known, ask),

@@ -205,8 +205,9 @@ class PromptVersion:
 
     def __post_init__(self) -> None:
         given = {part.name: getattr(self, part.name) for part in fields(self)}
-        checked = _settled(_Version, given, "PromptVersion", "version")
-        for name, value in {"params": {}, "variables": {}, **checked}.items():
+        checked = dict[str, Any](params={}, variables={})
+        checked |= _settled(_Version, given, "PromptVersion", "version")
+        for name, value in checked.items():
             object.__setattr__(self, name, value)
 
     def declared(self, name: str) -> Variable:

@@ -86,7 +86,7 @@ class Via(Provider):
 
     Args:
         name: In records and in the model's prefix.
-        transport: For blocking callers: of the HTTP library that openai-python uses (httpx2 from version 3 on).
+        transport: For blocking callers, of httpx or httpx2, whichever the caller's is.
         async_transport: For awaiting callers. One of the two at least.
         base_url: Of the requests that the transport gets.
         api_key: Sent as bearer token; default none worth keeping secret.

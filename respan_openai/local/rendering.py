@@ -22,6 +22,7 @@ Where the documents are silent or disagree:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .._check import shown
@@ -207,18 +208,17 @@ class _Filled(NamedTuple):
 def _fill(wanted: Any, given: Object, scope: _Scope) -> _Filled:
     number, version = _version(wanted, scope)
     values = {**_defaults(version, scope), **_read(given, version, scope)}
-
-    def look(name: str) -> _Value:
-        if name not in values:
-            place = scope.place_of(name)
-            raise invalid(
-                f"The prompt needs `{place}`, which has no value; pass one.", place, "missing_variable"
-            )
-        return values[name]
-
+    look = partial(_look, values, scope)
     messages = [_message(message, look) for message in version.messages]
     config = {**version.params, **({"model": version.model} if version.model else {})}
     return _Filled(number, config, messages, {name: value.logged for name, value in values.items()})
+
+
+def _look(values: Mapping[str, _Value], scope: _Scope, name: str) -> _Value:
+    if name not in values:
+        place = scope.place_of(name)
+        raise invalid(f"The prompt needs a value for `{place}`; pass one.", place, "missing_variable")
+    return values[name]
 
 
 def _version(wanted: Any, scope: _Scope) -> tuple[int, PromptVersion]:

@@ -22,8 +22,9 @@ from .visitors import Doors, check_local, environment_for
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-    from ..stores.protocol import Row, Store
+    from ..stores.protocol import Store
     from .asgi import Receive, Scope, Send
+    from .rows import Row
 
     Headers = Mapping[str, str]
 
@@ -50,8 +51,9 @@ class Served(Doors, Protocol):
         """Where the call log is."""
         ...
 
-    def running(self) -> list[Row]:
-        """Rows of the calls under way, the newest first."""
+    @property
+    def running(self) -> Mapping[str, Row]:
+        """Rows of the calls under way, by id, the newest last."""
         ...
 
     def async_transport(self) -> Any:
@@ -158,7 +160,7 @@ class Server:
 
     async def _list(self, query: str, environment: str | None) -> bytes:
         search = Search.from_query(query).within(environment)
-        running = under_way(self._gateway.running(), search)
+        running = under_way(self._running(), search)
         found = await self._looked_up(partial(find, self._gateway.store, search))
         # A call that ended between the two looks is among those that are over.
         over = {row["id"] for row in found.rows}
@@ -166,11 +168,15 @@ class Server:
         return list_page(found, running, search, time.time(), environment=environment)
 
     async def _one(self, log_id: str, environment: str | None) -> tuple[int, bytes]:
-        running = next((row for row in self._gateway.running() if row["id"] == log_id), None)
+        running = next((row for row in self._running() if row["id"] == log_id), None)
         row = running or await self._looked_up(partial(self._gateway.store.entry, log_id))
         if row is None or environment not in {None, row["environment"]}:
             return 404, message_page("No such call", "It was not logged, or has fallen out of the log.")
         return 200, call_page(row, time.time(), is_running=row is running)
+
+    def _running(self) -> list[dict[str, Any]]:
+        # Copied twice: calls in other threads come and go meanwhile.
+        return [dict(row.finished()) for row in reversed(list(self._gateway.running.values()))]
 
     async def _looked_up(self, look: Callable[[], Any]) -> Any:
         return await asyncio.to_thread(look) if self._gateway.store.blocks else look()

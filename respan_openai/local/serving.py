@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from ..exceptions import ConfigError
@@ -99,7 +99,7 @@ def _stoppable(uvicorn: Any) -> Any:
         """Ends calls under way at the second Ctrl-C; uvicorn itself waits until their connections are closed."""
 
         def handle_exit(self, sig: int, frame: Any) -> None:
-            super().handle_exit(sig, frame)
+            super().handle_exit(sig, frame)  # pyright: ignore[reportUnknownMemberType] -- uvicorn is optional
             if self.force_exit:
                 for task in list(self.server_state.tasks):
                     task.cancel()
@@ -130,16 +130,15 @@ def listen(host: str, port: int, *, loopback_only: bool) -> list[socket.socket]:
     addresses = _addresses(host, port)
     if loopback_only:
         _check_loopback(host, addresses)
-    opened: list[socket.socket] = []
-    try:
+    with ExitStack() as stack:
+        opened: list[socket.socket] = []
         for family, address in addresses:
-            _open(opened, family, address, is_only=len(addresses) == 1)
-        if not opened:
-            raise ConfigError(f"{host} {_REASONS[errno.EADDRNOTAVAIL]}.")
-    except BaseException:
-        for each in opened:
-            each.close()
-        raise
+            # Where any free port will do, it is one for all addresses.
+            chosen = opened[0].getsockname()[1] if opened else port
+            # localhost may also mean ::1 where there is no IPv6: the last one, or another, must do.
+            may_be_absent = bool(opened) or (family, address) != addresses[-1]
+            opened += map(stack.enter_context, _opened(family, address, chosen, may_be_absent=may_be_absent))
+        stack.pop_all()
     return opened
 
 
@@ -164,16 +163,13 @@ def _check_loopback(host: str, addresses: list[tuple[Any, Any]]) -> None:
         )
 
 
-def _open(opened: list[socket.socket], family: Any, address: Any, *, is_only: bool) -> None:
-    host, port, *rest = address
-    if opened:  # where any free port will do, it is one for all addresses
-        port = opened[0].getsockname()[1]
+def _opened(family: Any, address: Any, port: int, *, may_be_absent: bool) -> list[socket.socket]:
+    host, _, *rest = address
     try:
-        opened.append(socket.create_server((host, port, *rest), family=family, backlog=_BACKLOG))
+        return [socket.create_server((host, port, *rest), family=family, backlog=_BACKLOG)]
     except OSError as exc:
-        # localhost may also mean ::1 where there is no IPv6.
-        if exc.errno == errno.EADDRNOTAVAIL and not is_only:
-            return
+        if exc.errno == errno.EADDRNOTAVAIL and may_be_absent:
+            return []
         reason = _REASONS.get(exc.errno or 0, f"cannot be listened on ({exc.strerror})")
         raise ConfigError(f"Port {port} of {host} {reason}.") from None
 

@@ -14,6 +14,7 @@ from .._drive import adrive, drive
 from .._families import family_of, without_cookies
 from ..exceptions import ConfigError
 from .answers import rendered
+from .bridge import for_caller, for_carrier
 from .echo import Echo
 from .providers import Via
 from .steps import LocalAwaiting, LocalBlocking
@@ -105,7 +106,8 @@ class LocalTransport(_Wire, _SyncBase):
         if isinstance(provider, Echo):
             return _echoed(provider, request)
         if isinstance(provider, Via):
-            return _through(provider, "transport", request).handle_request(request)
+            carrier = _carrier(provider, "transport")
+            return for_caller(carrier.handle_request(for_carrier(carrier, request)), request)
         client = self._client(family_of(request))
         return without_cookies(client.send(request, stream=True, follow_redirects=False), client.cookies)
 
@@ -143,7 +145,8 @@ class AsyncLocalTransport(_Wire, _AsyncBase):
         if isinstance(provider, Echo):
             return _echoed(provider, request)
         if isinstance(provider, Via):
-            return await _through(provider, "async_transport", request).handle_async_request(request)
+            carrier = _carrier(provider, "async_transport")
+            return for_caller(await carrier.handle_async_request(for_carrier(carrier, request)), request)
         client = self._client(family_of(request))
         return without_cookies(await client.send(request, stream=True, follow_redirects=False), client.cookies)
 
@@ -169,26 +172,13 @@ def _echoed(provider: Echo, request: Any) -> Any:
     return rendered(request, provider.answer(Outgoing(str(request.url), [], request.content)))
 
 
-def _through(provider: Via, colour: str, request: Any) -> Any:
+def _carrier(provider: Via, colour: str) -> Any:
     carrier = getattr(provider, colour)
     if carrier is None:
         raise ConfigError(
             f"Provider {provider.name!r} has no {colour}, which this client needs. Pass Via({provider.name!r}, {colour}=...)."
         )
-    family = family_of(request)
-    if _family_or(family, carrier) is not family:
-        raise ConfigError(
-            f"The {colour} of provider {provider.name!r} is of another HTTP library than the client, which is of "
-            f"{family.__name__}. Build both from {family.__name__}."
-        )
     return carrier
-
-
-def _family_or(family: Any, carrier: object) -> Any:
-    try:
-        return family_of(carrier)
-    except ConfigError:
-        return family  # of neither library: it looks like a transport, and will know what it can read
 
 
 class _Loop:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from .figures import seconds_text
+from .figures import NOTHING, seconds_text
 from .markup import element
 
 
@@ -58,11 +58,11 @@ def _axis(scale: float) -> Html:
 def _row(number: int, attempt: Mapping[str, Any], scale: float, end: float) -> Html:
     cells = (
         str(number + 1),
-        attempt.get("provider") or "–",
-        attempt.get("model") or "–",
+        attempt.get("provider") or NOTHING,
+        attempt.get("model") or NOTHING,
         _outcome(attempt),
         _bar(attempt, scale, end),
-        attempt.get("why") or "–",
+        attempt.get("why") or NOTHING,
     )
     return element(
         "tr", *(element("td", cell, data_label=label) for label, cell in zip(_HEADS, cells, strict=True))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
@@ -41,8 +41,8 @@ _REASONS: Final = {
     sqlite3.SQLITE_READONLY: "is read-only. Check its mode, its owner and how the disk is mounted",
 }
 
-# Connections that a child inherited. Even closing them there could damage the file (sqlite.org/howtocorrupt.html,
-# section 2.6).
+# Connections that a child inherited. Even closing them there could damage the file
+# (sqlite.org/howtocorrupt.html, section 2.6).
 _inherited: Final[list[sqlite3.Connection]] = []
 
 
@@ -70,7 +70,7 @@ class Connection:
         writers: Held by whoever writes to this file from this process.
 
     Raises:
-        sqlite3.Error: if it cannot be opened.
+        StoreError: if it cannot be opened.
     """
 
     def __init__(self, path: Path, synchronous: str, writers: Lock) -> None:
@@ -81,11 +81,13 @@ class Connection:
 
     def _open(self) -> None:
         self._patience = -1
-        # Transactions are begun here, not by the module; and the lock sees to it that threads take turns.
-        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
-        found = self._path.stat()
-        self._file = found.st_dev, found.st_ino
+        try:
+            # Transactions are begun here, not by the module; and the lock sees to it that threads take turns.
+            connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+            connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+            self._file = _place(self._path)
+        except sqlite3.Error as exc:
+            raise explained(self._path, exc) from None
         self._connection = connection
 
     @contextmanager
@@ -142,11 +144,7 @@ class Connection:
 
     def _check_place(self) -> None:
         # Without this a deleted file would be written to until the process ends, and nobody would find it.
-        try:
-            found = self._path.stat()
-        except OSError:
-            found = None
-        if found is None or (found.st_dev, found.st_ino) != self._file:
+        if self._file is None or _place(self._path) != self._file:
             raise StoreError(
                 "the file was moved, deleted or replaced while it was open. Open the store again."
             )
@@ -168,14 +166,17 @@ class Connection:
         if child and connection is not None:
             _inherited.append(connection)
             self._connection = None
-            self._reopen()
+            with suppress(StoreError):  # whoever asks for it next is told that it is closed
+                self._open()
         self._lock.release()
 
-    def _reopen(self) -> None:
-        try:
-            self._open()
-        except (sqlite3.Error, OSError):
-            return  # whoever asks for it next is told that it is closed
+
+def _place(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 @contextmanager

@@ -19,7 +19,8 @@ SIDE_FILES = ("-wal", "-shm", "-journal")
 
 #: File systems on which locks and shared memory do not reach the other machines.
 NETWORK = frozenset(
-    "9p afs ceph cifs fuse.glusterfs fuse.sshfs gfs2 lustre nfs nfs4 smb3 smbfs".split()  # noqa: SIM905 -- shorter
+    {"9p", "afs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs"}
+    | {"gfs2", "lustre", "nfs", "nfs4", "smb3", "smbfs"}
 )
 
 
@@ -57,8 +58,8 @@ def _check_folder(folder: Path) -> None:
         ) from exc
     if sys.platform != "win32" and mode & stat.S_IWOTH:
         raise ConfigError(
-            f"The folder {folder} is writable for all users: they could put a file of theirs in the place of the "
-            "store. Use a folder of your own (mkdir -m 700)."
+            f"The folder {folder} is writable for all users: they could put a file of theirs in the place of "
+            "the store. Use a folder of your own (mkdir -m 700)."
         )
 
 

@@ -35,7 +35,8 @@ def dumped(value: Mapping[str, Any] | Sequence[Any]) -> str:
         return _ENCODER.encode(value)
     except (TypeError, ValueError, RecursionError):
         raise StoreError(
-            "A store keeps JSON values only: text, finite numbers, booleans, None, lists and dicts. Convert the rest."
+            "A store keeps JSON values only: text, finite numbers, booleans, None, lists and dicts. "
+            "Convert the rest."
         ) from None
 
 

@@ -34,7 +34,8 @@ __all__ = ["SQLiteStore"]
 
 _TAKE = """INSERT INTO budgets (account, period, taken) SELECT ?1, ?2, ?3 WHERE ?4 >= 0
            ON CONFLICT (account, period) DO UPDATE SET taken = taken + excluded.taken WHERE taken <= ?4"""
-_ADD_ROW = f"INSERT INTO log (id, at, row, {', '.join(FIELDS)}) VALUES (?, ?, ?{', ?' * len(FIELDS)})"  # noqa: S608 -- names of our own
+_MARKS = ", ".join("?" * (3 + len(FIELDS)))
+_ADD_ROW = f"INSERT INTO log (id, at, row, {', '.join(FIELDS)}) VALUES ({_MARKS})"  # noqa: S608 -- our names
 _DROP_OLDEST = "DELETE FROM log WHERE id IN (SELECT id FROM log ORDER BY at, id LIMIT ?)"
 _NEWEST = "SELECT row FROM log WHERE at < ?{} ORDER BY at DESC, id DESC LIMIT ?"
 
@@ -51,13 +52,13 @@ class SQLiteStore:
     and the cache to *max_bytes* by leaving out what was put first.
 
     Nothing waits for other processes longer than *wait*, and the cache no longer than a tenth of that: then a
-    ``StoreError`` says so. A file that
-    is damaged when it is opened is renamed to ``<name>.damaged-1`` with a warning, and a new one begun, in
-    which no budget has been touched; that happens once, and is an error after that. On a network file system,
-    where processes of several machines would damage the file, there is a warning, and no write-ahead log.
+    ``StoreError`` says so. After a fork the child has connections of its own.
 
-    After a fork the child has connections of its own. A file that an older release wrote is brought up to
-    date; one that a newer release wrote is refused, also if that happens while it is open.
+    A file that is damaged when it is opened is renamed to ``<name>.damaged-1`` with a warning, and a new one
+    begun, in which nothing has been taken from any budget; that happens once, and is an error after that. A
+    file that an older release wrote is brought up to date; one that a newer release wrote is refused, also if
+    it writes while the file is open. On a network file system, where processes of several machines would
+    damage the file, there is a warning, and no write-ahead log.
 
     Args:
         path: The file; its folder must exist, and must not be writable for all users. Made if there is none.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from respan_openai.exceptions import ParamsError
@@ -26,7 +28,7 @@ PLACE = (("credential_override", "gpt-4o"), "api_base")
         ("https://[2001:DB8::1]:443/v1", "https://[2001:db8::1]/v1"),
     ],
 )
-def test_listed_origins(url, sent) -> None:
+def test_listed_origins(url: str, sent: str) -> None:
     """What is listed is allowed, a private address too, and comes back in its one form."""
     assert permitted(url, PLACE, LISTED) == sent
 
@@ -65,7 +67,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("url", REFUSED.values(), ids=REFUSED.keys())
-def test_other_origins(url) -> None:
+def test_other_origins(url: str) -> None:
     """Refused, naming the origin and the setting that would allow it (faults.md, K10)."""
     with pytest.raises(ParamsError, match=r"has the origin http.*Settings\(api_bases=\[\.\.\.\]\)") as caught:
         permitted(url, PLACE, LISTED)
@@ -98,7 +100,7 @@ UNREADABLE = {
 
 @pytest.mark.parametrize("origins", [LISTED, None], ids=["from a request", "from code"])
 @pytest.mark.parametrize("url", UNREADABLE.values(), ids=UNREADABLE.keys())
-def test_what_is_no_base_url(url, origins) -> None:
+def test_what_is_no_base_url(url: str, origins: Any) -> None:
     """Refused wherever it comes from, without showing it: a user or a query may be secret."""
     with pytest.raises(ParamsError, match="must be an absolute http or https URL") as caught:
         permitted(url, PLACE, origins)
@@ -107,9 +109,7 @@ def test_what_is_no_base_url(url, origins) -> None:
 
 
 def test_a_backslash_stays_in_the_path() -> None:
-    """Parsers differ about it; what is sent to begins with the origin that was compared, and its path with a
-    slash.
-    """
+    """Parsers differ about it; what is sent to begins with the origin that was compared, and a slash."""
     assert permitted("https://mine.openai.azure.com/\\@evil.example", PLACE, LISTED).startswith(
         "https://mine.openai.azure.com/"
     )

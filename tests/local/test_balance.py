@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import sys
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -43,15 +44,14 @@ def chi_square(found: list[int], expected: list[float]) -> float:
         ([5e-324, 1e308], 0.0, 1),
     ],
 )
-def test_a_draw_falls_into_a_share(weights, draw, at) -> None:
+def test_a_draw_falls_into_a_share(weights: list[float], draw: float, at: int) -> None:
     """Shares lie side by side in [0, 1), each as wide as its weight; weights need not add up to anything."""
     assert pick(weights, draw).at == at
 
 
 @pytest.mark.parametrize("weights", [[1, 1], [34, 34], [1, 2, 3, 4], [0.8, 0.2], [90, 9, 1]], ids=str)
-def test_shares_are_those_of_the_weights(weights) -> None:
-    """Of 20,000 draws each gets its part: chi-square below its 99.9 % quantile for three degrees of freedom.
-    """
+def test_shares_are_those_of_the_weights(weights: list[float]) -> None:
+    """Of 20,000 draws each gets its part: chi-square below its 99.9 % quantile, three degrees of freedom."""
     draws = random.Random(20261121)
     found = [0] * len(weights)
     for _ in range(20_000):
@@ -61,8 +61,7 @@ def test_shares_are_those_of_the_weights(weights) -> None:
 
 
 def test_the_second_is_picked_from_those_left() -> None:
-    """After the first of 1, 2 and 3, the others share as 2:3, 1:3 and 1:2, although there was one draw only.
-    """
+    """After the first of 1, 2 and 3, the others share as 2:3, 1:3 and 1:2, although there was one draw."""
     draws = random.Random(20261121)
     found: dict[tuple[int, ...], int] = {}
     for _ in range(20_000):
@@ -94,7 +93,7 @@ def test_what_is_left_of_a_draw_says_nothing_about_the_pick() -> None:
 
 
 @given(weights=WEIGHTS, draw=DRAWS)
-def test_any_weights_and_draw(weights, draw) -> None:
+def test_any_weights_and_draw(weights: list[float], draw: float) -> None:
     """Every weight has one place in the order, the picked one the first, and the rest is a draw again."""
     at, rest = pick(weights, draw)
     order = in_order(weights, draw)
@@ -108,7 +107,7 @@ def test_any_weights_and_draw(weights, draw) -> None:
 @pytest.mark.parametrize(
     ("weight", "expected"), [(1, 1.0), (0.25, 0.25), (2**1024 - 1, sys.float_info.max), (1e308, 1e308)]
 )
-def test_weights_become_finite_floats(weight, expected) -> None:
+def test_weights_become_finite_floats(weight: float, expected: Any) -> None:
     """JSON's integers have no end, floats have."""
     assert finite(weight) == expected
     assert type(finite(weight)) is float

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import openai
 import pytest
+from pydantic import BaseModel
 
 from respan_openai.local.breakdown import BreakdownEvents, with_breakdown, with_token_breakdown
 from respan_openai.local.usage import tokens_of, with_cache_counters
@@ -109,9 +110,29 @@ def test_the_accumulated_completion_is_the_same(library, name, counted) -> None:
     plain = accumulated(library, events)
     found = accumulated(library, through(events, summed_up()))
 
-    assert found.to_dict() == plain.to_dict()
+    assert found.model_dump() == plain.model_dump()
     assert (found.usage is not None and found.usage.to_dict()) == (counted and USAGE)
     assert found.choices[0].message.role == "assistant"
+
+
+class Greeting(BaseModel):
+    """What a structured answer is parsed into."""
+
+    text: str
+
+
+@pytest.mark.parametrize("summed", [False, True], ids=["plain", "summed up"])
+def test_structured_output_is_parsed(library, summed) -> None:
+    """Once at the end of the content, and in the final completion."""
+    chunks = [ROLE, chunk({"content": '{"text": '}), chunk({"content": '"Hello"}'}), chunk({}, "stop")]
+    content = b"".join(through([*map(event, chunks), DONE], *([summed_up()] if summed else [])))
+
+    with client(library, content) as sdk, helper(sdk)(**ASK, response_format=Greeting) as stream:
+        done = [one for one in stream if one.type == "content.done"]
+        final = stream.get_final_completion()
+
+    assert [one.parsed for one in done] == [Greeting(text="Hello")]
+    assert final.choices[0].message.parsed == Greeting(text="Hello")
 
 
 @pytest.mark.parametrize("counted", [False, True], ids=["usage not asked for", "usage asked for"])
@@ -180,7 +201,7 @@ def test_hidden_usage_and_summary_together(library) -> None:
     events = list(through(sent("text", counted=True), hider.passed, ours.passed))
 
     plain = accumulated(library, sent("text", counted=False))
-    assert accumulated(library, events).to_dict() == plain.to_dict()
+    assert accumulated(library, events).model_dump() == plain.model_dump()
     assert chunks_of(library, events)[-1].choices[0].request_breakdown == {"usage": USAGE}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from respan_openai.exceptions import ConfigError, ParamsError
@@ -17,7 +19,7 @@ PROVIDERS = {
 }
 
 
-def catalogue(*models: str, **settings) -> Catalogue:
+def catalogue(*models: str, **settings: Any) -> Catalogue:
     """With the providers above, the first of which is openai."""
     return Catalogue(PROVIDERS, Settings(models=tuple(Model(name=name) for name in models), **settings))
 
@@ -39,10 +41,8 @@ def catalogue(*models: str, **settings) -> Catalogue:
         ("/gpt-4o", "openai", "/gpt-4o"),
     ],
 )
-def test_the_prefix_names_the_provider(model, provider, name) -> None:
-    """Without regard to case, with aliases (params.yaml, customer_credentials); else the first provider is
-    asked.
-    """
+def test_the_prefix_names_the_provider(model: str, provider: str, name: str) -> None:
+    """Without regard to case, with aliases (params.yaml, customer_credentials); else the first is asked."""
     assert catalogue().slug(model) == Slug(model, provider, name)
 
 
@@ -57,7 +57,7 @@ def test_the_prefix_names_the_provider(model, provider, name) -> None:
         (["openrouter/meta-llama/llama-3"], "meta-llama/llama-3", "openrouter"),
     ],
 )
-def test_without_a_prefix_the_declaring_provider(declared, model, provider) -> None:
+def test_without_a_prefix_the_declaring_provider(declared: list[str], model: str, provider: str) -> None:
     """Who declares a model of that name is asked for it: without a prefix first, then in order."""
     assert catalogue(*declared).slug(model).provider == provider
 
@@ -73,9 +73,8 @@ def test_without_a_prefix_the_declaring_provider(declared, model, provider) -> N
         ("claude-sonnet-4-5-20250929", "vertex_ai", "claude-sonnet-4-5-20250929"),
     ],
 )
-def test_a_pin_leaves_the_slug_as_it_is(model, pinned, name) -> None:
-    """Reference 002:8: pinned "without changing the model slug"; only the provider's own prefix is taken off.
-    """
+def test_a_pin_leaves_the_slug_as_it_is(model: str, pinned: str, name: str) -> None:
+    """Reference 002:8, "without changing the model slug": only the provider's own prefix is taken off."""
     assert catalogue("openai/gpt-4o").slug(model, pinned) == Slug(model, pinned, name)
 
 
@@ -91,7 +90,7 @@ def test_a_pin_leaves_the_slug_as_it_is(model, pinned, name) -> None:
         ("openrouter", "azure", "azure"),
     ],
 )
-def test_who_is_pinned(override, route, pinned) -> None:
+def test_who_is_pinned(override: str | None, route: str | None, pinned: str | None) -> None:
     """The header (002:8) wins over the parameter; case and white space do not matter (params.yaml)."""
     params = {} if override is None else {"route_provider_override": override}
 
@@ -108,7 +107,7 @@ def test_who_is_pinned(override, route, pinned) -> None:
         ("", None, "route_provider_override"),
     ],
 )
-def test_pinned_to_nobody(override, route, param) -> None:
+def test_pinned_to_nobody(override: str | None, route: str | None, param: str) -> None:
     """An error that lists the providers there are, and names the header or the parameter."""
     params = {} if override is None else {"route_provider_override": override}
 
@@ -135,9 +134,8 @@ def test_pinned_to_nobody(override, route, param) -> None:
         ("openai/gpt-4o", {"openai/gpt-4o": "mine", "gpt-4o": "mine"}, "gpt-4o"),
     ],
 )
-def test_model_name_map(model, names, sent) -> None:
-    """Reference 003:77-78: Azure only, default name to deployment, with or without ``azure/`` on either side.
-    """
+def test_model_name_map(model: str, names: dict[str, str], sent: str) -> None:
+    """Reference 003:77-78: Azure only, default name to deployment, each with or without ``azure/``."""
     known = Catalogue({**PROVIDERS, "east": Facts(azure=True)}, Settings())
 
     assert known.sent(known.slug(model), names) == sent
@@ -156,7 +154,7 @@ def test_model_name_map(model, names, sent) -> None:
         ("GPT-4o", "gpt-4o", False),
     ],
 )
-def test_lists_of_models(entry, model, covered) -> None:
+def test_lists_of_models(entry: str, model: str, covered: bool) -> None:
     """An entry without a prefix means the model wherever it is, one with a prefix only there."""
     known = catalogue()
 
@@ -180,7 +178,7 @@ def test_what_is_declared() -> None:
         ("vertex_ai/gemini", {"https://listed.example:443"}),
     ],
 )
-def test_where_credentials_may_go(model, origins) -> None:
+def test_where_credentials_may_go(model: str, origins: Any) -> None:
     """What the settings list, and the provider's own origin if it has one; not the other providers'."""
     known = catalogue(api_bases=frozenset({"https://listed.example"}))
 
@@ -191,7 +189,7 @@ def test_where_credentials_may_go(model, origins) -> None:
     ("providers", "models", "says"),
     [({}, [], "needs a provider"), (PROVIDERS, ["gpt-4o", "openai/gpt-4o"], "'openai/gpt-4o' twice")],
 )
-def test_catalogues_that_cannot_be(providers, models, says) -> None:
+def test_catalogues_that_cannot_be(providers: dict[str, Facts], models: list[str], says: str) -> None:
     """Said when a gateway is built, not when it is asked."""
     settings = Settings(models=tuple(Model(name=name) for name in models))
 
@@ -208,9 +206,8 @@ def test_catalogues_that_cannot_be(providers, models, says) -> None:
         ("A ", "a"),
     ],
 )
-def test_aliases(one, other) -> None:
-    """Ids of credentials and prefixes of models (params.yaml, customer_credentials) mean the same provider.
-    """
+def test_aliases(one: str, other: str) -> None:
+    """Ids of credentials and prefixes of models mean the same provider (params.yaml, provider_ids)."""
     assert same_provider(one, other)
     assert same_provider(other, one)
     assert not same_provider(one, "openai")

@@ -19,6 +19,8 @@ class Price(NamedTuple):
     output: float
 
 
+FASTEST = "router: fastest of the cheapest"
+
 TOOLS = {"tools": [{"type": "function"}]}
 
 #: "a" to "d" at openai, "e" at azure.
@@ -65,19 +67,19 @@ def names(found: list[Chosen]) -> str:
         ({"a": (1, 5), "b": (5, 0.2), "d": (0, 5.8)}, {}, "b d a", "router: cheapest"),
         ({"d": (1, 1)}, {"a": 1}, "d a b", "router: cheapest"),
         ({"a": (5, 5), "b": (5, 5)}, {}, "a b d", "router: cheapest"),
-        ({"a": (5, 5), "b": (5, 5), "d": (9, 9)}, {"b": 1}, "b a d", "router: fastest of the cheapest"),
-        ({"a": (5, 5), "b": (5, 5.9), "d": (5, 6.1)}, {"b": 1, "d": 0.1}, "b a d", "router: fastest of the
-        cheapest"), ({"a": (5, 5), "b": (5, 5.9), "d": (5, 6.1)}, {"a": 1, "b": 2}, "a b d", "router: fastest
-        of the cheapest"), ({"a": (1, 1), "b": (1.05, 1.05), "d": (1.14, 1.14)}, {"d": 1, "b": 2, "a": 3}, "b
-        a d",
-         "router: fastest of the cheapest"),
-        ({"a": (0, 0), "b": (0, 0.01), "d": (0, 0)}, {"b": 0.1, "d": 1}, "d a b", "router: fastest of the
-        cheapest"), ({"a": (9, 9), "b": (9, 9), "d": (1, 1)}, {"b": 1, "a": 2}, "d b a", "router: cheapest"),
+        ({"a": (5, 5), "b": (5, 5), "d": (9, 9)}, {"b": 1}, "b a d", FASTEST),
+        ({"a": (5, 5), "b": (5, 5.9), "d": (5, 6.1)}, {"b": 1, "d": 0.1}, "b a d", FASTEST),
+        ({"a": (5, 5), "b": (5, 5.9), "d": (5, 6.1)}, {"a": 1, "b": 2}, "a b d", FASTEST),
+        ({"a": (1, 1), "b": (1.05, 1.05), "d": (1.14, 1.14)}, {"d": 1, "b": 2, "a": 3}, "b a d",
+         FASTEST),
+        ({"a": (0, 0), "b": (0, 0.01), "d": (0, 0)}, {"b": 0.1, "d": 1}, "d a b", FASTEST),
+        ({"a": (9, 9), "b": (9, 9), "d": (1, 1)}, {"b": 1, "a": 2}, "d b a", "router: cheapest"),
     ],
 )  # fmt: skip
-def test_order(prices, seconds, order, why) -> None:
-    """By the sum of both prices, unknown ones last; within 10 % of the cheapest of them by what was measured.
-    """
+def test_order(
+    prices: dict[str, tuple[float, float]], seconds: dict[str, float], order: str, why: str
+) -> None:
+    """By the sum of both prices, unknown ones last; within 10 % of the cheapest by what was measured."""
     found = chosen(
         "a b d",
         {f"openai/{name}": price for name, price in prices.items()},
@@ -99,7 +101,7 @@ def test_order(prices, seconds, order, why) -> None:
         ({"max_tokens": 11}, "a b c d"),
     ],
 )
-def test_who_can_do_it(fields, order) -> None:
+def test_who_can_do_it(fields: dict[str, Any], order: str) -> None:
     """Models that are declared not to be able to do what is needed are left out."""
     assert names(chosen("a b c d azure/e", fields=fields)) == order
 
@@ -132,7 +134,7 @@ def test_what_is_not_declared_is_taken_to_be_able() -> None:
         ({"exclude_models": ["a"], "exclude_providers": ["azure"]}, "d"),
     ],
 )
-def test_exclusions(params, order) -> None:
+def test_exclusions(params: dict[str, Any], order: str) -> None:
     """Reference 003:83-89: models by slug, with a prefix or without; providers with all their models."""
     assert names(chosen("a d azure/e", **params)) == order
 

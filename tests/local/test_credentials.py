@@ -51,7 +51,7 @@ def key(model: str, params: dict[str, Any], **more: Any) -> str | None:
 # -- who wins
 
 #: From the strongest to the weakest (contract.md, section 3), each for the model ``openai/gpt-4o``.
-LEVELS = {
+LEVELS: dict[str, dict[str, Any]] = {
     "override by model (000:36, 003:57-59)": {"credential_override": {"openai/gpt-4o": {"api_key": "0"}}},
     "override by provider (001:54, 002:21)": {"credential_override": {"openai": {"api_key": "1"}}},
     "member of a group (003:107)": {},
@@ -61,7 +61,7 @@ LEVELS = {
 
 
 @pytest.mark.parametrize("strongest", range(len(LEVELS) + 1), ids=[*LEVELS, "stored"])
-def test_precedence(strongest) -> None:
+def test_precedence(strongest: int) -> None:
     """Of all levels that a request has, the strongest is used; of none, the stored key."""
     params: dict[str, Any] = {}
     for level in list(LEVELS.values())[strongest:]:
@@ -92,19 +92,15 @@ def test_precedence(strongest) -> None:
         ("azure/gpt-4o", "gpt-4o", None, False),
     ],
 )
-def test_selected_by_model(name, model, selector, pinned, is_used) -> None:
-    """By the slug with its prefix or without; a name alone selects the provider that it alone would be asked
-    at.
-    """
+def test_selected_by_model(name: str, model: str, selector: str, pinned: str | None, is_used: bool) -> None:
+    """By the slug with its prefix or without; a name alone means the provider that it would be asked at."""
     entry = {"api_key": "k"} if name == "credential_override" else "k"
 
     assert key(model, {name: {selector: entry}}, pinned=pinned) == ("k" if is_used else None)
 
 
 def test_a_key_meant_for_one_provider_is_not_shown_to_another() -> None:
-    """A fallback to Azure's gpt-4o does not get the OpenAI key that came for gpt-4o; one with its own address
-    may.
-    """
+    """A fallback to Azure's gpt-4o does not get the OpenAI key for gpt-4o; one with its own address may."""
     params = {"credential_override": {"gpt-4o": {"api_key": "k"}}}
 
     assert key("azure/gpt-4o", params) is None
@@ -133,9 +129,8 @@ def test_the_whole_slug_wins_over_the_name() -> None:
         ("azure/gpt-4o", "openai", False),
     ],
 )
-def test_selected_by_provider(name, model, selector, is_used) -> None:
-    """By name or by the id that credentials use (params.yaml, customer_credentials), without regard to case.
-    """
+def test_selected_by_provider(name: str, model: str, selector: str, is_used: bool) -> None:
+    """By name or by the id that credentials use (params.yaml, provider_ids), without regard to case."""
     assert key(model, {name: {selector: {"api_key": "k"}}}) == ("k" if is_used else None)
 
 
@@ -160,7 +155,7 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("given", SHAPES.values(), ids=SHAPES.keys())
-def test_shapes_of_customer_credentials(given) -> None:
+def test_shapes_of_customer_credentials(given: Any) -> None:
     """The same key, however it is written (params.yaml, customer_credentials)."""
     assert used("gpt-4o", {"customer_credentials": given}) == Credential("k")
 
@@ -178,7 +173,7 @@ def test_shapes_of_customer_credentials(given) -> None:
     ],
     ids=str,
 )
-def test_nothing_for_this_provider(given) -> None:
+def test_nothing_for_this_provider(given: Any) -> None:
     """What says nothing leaves the next level in its place."""
     assert key("gpt-4o", {"customer_credentials": given, "customer_api_keys": {"gpt-4o": "next"}}) == "next"
 
@@ -195,7 +190,7 @@ def _deployments(shape: str, *items: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("shape", ["inner", "outer"])
 @pytest.mark.parametrize(("draw", "expected"), [(0.0, "a"), (0.24, "a"), (0.26, "b"), (0.99, "b")])
-def test_deployments_share_by_weight(shape, draw, expected) -> None:
+def test_deployments_share_by_weight(shape: str, draw: float, expected: Any) -> None:
     """One of 1 and 3 gets a quarter of the draws; without a weight it counts 1."""
     params = _deployments(shape, {"key": "a"}, {"key": "b", "weight": 3})
 
@@ -219,7 +214,7 @@ def test_deployments_share_by_weight(shape, draw, expected) -> None:
     ],
     ids=str,
 )
-def test_deployments_are_for_some_models(shape, limits, serves) -> None:
+def test_deployments_are_for_some_models(shape: str, limits: dict[str, Any], serves: bool) -> None:
     """Those that may not serve the model have no share; if none may, the next level is used (params.yaml)."""
     params = _deployments(shape, {"key": "k", "weight": 1000, **limits}, {"key": "other", "weight": 1})
 
@@ -244,7 +239,7 @@ def test_all_fields() -> None:
 
 
 @pytest.mark.parametrize("value", [None, {}])
-def test_nothing_in_it(value) -> None:
+def test_nothing_in_it(value: Any) -> None:
     """No credential is no error."""
     assert read(value, "place", None) is None
 
@@ -264,10 +259,8 @@ def test_nothing_in_it(value) -> None:
     ],
 )
 @pytest.mark.parametrize("bad", ["", "canary key", "canary\tkey", "canary\u00e9"])
-def test_keys_that_no_header_carries(params, place, bad) -> None:
-    """An error that names the place and not the value (faults.md, K12); an empty key never means the stored
-    one.
-    """
+def test_keys_that_no_header_carries(params: dict[str, Any], place: str, bad: str) -> None:
+    """An error that names the place, not the value (K12 in faults.md); empty never means the stored one."""
     with pytest.raises(ParamsError, match="a key that no header carries") as caught:
         used("gpt-4o", _filled(params, bad))
 
@@ -307,17 +300,15 @@ def _holding(shape: str, credential: dict[str, str]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "base", ["http://169.254.169.254/v1", "http://localhost:22", "https://stored.openai.azure.com"]
 )
-def test_addresses_are_checked_in_every_shape(shape, base) -> None:
-    """An origin that is neither listed nor the provider's own is refused (faults.md, K10); another provider's
-    too.
-    """
+def test_addresses_are_checked_in_every_shape(shape: str, base: str) -> None:
+    """An origin that is neither listed nor the provider's own is refused (K10 in faults.md)."""
     with pytest.raises(ParamsError, match="which this gateway sends nothing to"):
         used("gpt-4o", _holding(shape, {"api_key": "k", "api_base": base}))
 
 
 @pytest.mark.parametrize("shape", IN_ANY_SHAPE)
 @pytest.mark.parametrize("base", ["https://mine.openai.azure.com", "https://api.openai.com/v1"])
-def test_listed_and_own_addresses(shape, base) -> None:
+def test_listed_and_own_addresses(shape: str, base: str) -> None:
     """Allowed in every shape: an origin in Settings.api_bases, and that of the provider itself."""
     found = used("gpt-4o", _holding(shape, {"api_key": "k", "api_base": base}))
 
@@ -326,7 +317,7 @@ def test_listed_and_own_addresses(shape, base) -> None:
 
 @pytest.mark.parametrize("shape", IN_ANY_SHAPE)
 @pytest.mark.parametrize("base", ["https://mine.openai.azure.com", "https://api.openai.com/v1"])
-def test_the_stored_key_never_goes_to_an_address_of_the_request(shape, base) -> None:
+def test_the_stored_key_never_goes_to_an_address_of_the_request(shape: str, base: str) -> None:
     """An address without a key is refused, even one that is allowed."""
     with pytest.raises(ParamsError, match="has an `api_base` but no `api_key`"):
         used("gpt-4o", _holding(shape, {"api_base": base, "aws_region_name": "eu"}))
@@ -334,7 +325,7 @@ def test_the_stored_key_never_goes_to_an_address_of_the_request(shape, base) -> 
 
 @settings(max_examples=20, deadline=None)
 @given(draw=st.floats(min_value=0, max_value=0.999))
-def test_refusals_do_not_depend_on_the_draw(draw) -> None:
+def test_refusals_do_not_depend_on_the_draw(draw: float) -> None:
     """Every deployment that could have been picked is looked at."""
     params = {
         "customer_credentials": {
@@ -347,7 +338,7 @@ def test_refusals_do_not_depend_on_the_draw(draw) -> None:
 
 
 @pytest.mark.parametrize("name", ["api_key", "api_base", "api_version"])
-def test_fields_that_are_no_text(name) -> None:
+def test_fields_that_are_no_text(name: str) -> None:
     """Deployments are open objects; what is read from them is checked here."""
     item = {"credentials": {"api_key": "k", name: {"a": "b"}}}
 

@@ -53,7 +53,7 @@ def test_members_in_a_request() -> None:
         ({"api_key": "a b"}, "no header carries"),
     ],
 )
-def test_credentials_in_a_request_are_checked(credentials, says) -> None:
+def test_credentials_in_a_request_are_checked(credentials: dict[str, str], says: str) -> None:
     """As all others (faults.md, K10), for the member's own provider; the error says which member."""
     with pytest.raises(ParamsError, match=says) as caught:
         listed([{"model": "m", "weight": 1}, {"model": "m", "weight": 1, "credentials": credentials}])
@@ -108,7 +108,7 @@ def test_huge_weights() -> None:
         ),
     ],
 )
-def test_groups_that_cannot_be(groups, says) -> None:
+def test_groups_that_cannot_be(groups: Any, says: str) -> None:
     """Said when a gateway is built, naming setting and group."""
     with pytest.raises(ConfigError, match=says) as caught:
         saved(groups)
@@ -120,7 +120,7 @@ def test_groups_that_cannot_be(groups, says) -> None:
     ("groups", "says"),
     [({}, "there are: none"), ({"a": (), "b": ()}, "is x, which names no saved group; there are: a, b")],
 )
-def test_unknown_group(groups, says) -> None:
+def test_unknown_group(groups: Any, says: str) -> None:
     """The error names those there are, and what to do."""
     with pytest.raises(ParamsError, match=says) as caught:
         named("x", groups)

@@ -52,7 +52,7 @@ def said(content: Any) -> dict[str, Any]:
         ({"tools": [TOOL], "response_format": SCHEMA, **said([IMAGE])}, ["tools", "images", "JSON schema"]),
     ],
 )
-def test_abilities(fields, abilities) -> None:
+def test_abilities(fields: dict[str, Any], abilities: list[str]) -> None:
     """Tools, images in messages or input, and a JSON schema, as both endpoints write them (003:3)."""
     assert needs_of(fields).abilities == abilities
 
@@ -79,10 +79,8 @@ def test_abilities(fields, abilities) -> None:
         ({"input": [{"type": "input_file", "file_data": "x" * 4000}]}, 0, 0),
     ],
 )
-def test_tokens(fields, context, output) -> None:
-    """Four bytes of text to a token, rounded up, and the longest answer; names at the top level and what is
-    attached count nothing.
-    """
+def test_tokens(fields: dict[str, Any], context: int, output: int) -> None:
+    """Four bytes of text to a token, rounded up, and the longest answer; attachments count nothing."""
     needs = needs_of(fields)
 
     assert (needs.context, needs.output) == (context, output)
@@ -98,7 +96,7 @@ def test_depth_does_not_matter() -> None:
 
 
 NEEDS = Needs(tools=True, images=True, json_schema=True, context=1000, output=100)
-ABLE = {"tools": True, "vision": True, "json_schema": True, "context": 1000, "max_output": 100}
+ABLE: dict[str, Any] = {"tools": True, "vision": True, "json_schema": True, "context": 1000, "max_output": 100}
 
 
 @pytest.mark.parametrize(
@@ -115,7 +113,7 @@ ABLE = {"tools": True, "vision": True, "json_schema": True, "context": 1000, "ma
         ({"tools": False, "context": 1}, ["tools", "context"]),
     ],
 )
-def test_what_a_model_lacks(changed, lacks) -> None:
+def test_what_a_model_lacks(changed: dict[str, Any], lacks: list[str]) -> None:
     """Each thing by name; a limit that is not declared is none."""
     model = Model(name="m", **{**ABLE, **changed})
 

@@ -196,8 +196,10 @@ def test_only_names_with_two_meanings_reach_a_provider() -> None:
 
 def test_what_is_none_counts_as_left_out() -> None:
     """As everywhere in this package; but a prompt without an id could never be asked for."""
-    assert PromptVersion(**VERSION, params=None, variables=None) == PromptVersion(**VERSION)  # type: ignore[arg-type]
-    assert "`prompt.id` must not be empty" in refused(lambda: stored(None))  # type: ignore[arg-type]
+    nothing: Any = None
+
+    assert PromptVersion(**VERSION, params=nothing, variables=nothing) == PromptVersion(**VERSION)
+    assert "`prompt.id` must not be empty" in refused(lambda: stored(nothing))
 
 
 # -- versions

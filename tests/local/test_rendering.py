@@ -238,6 +238,16 @@ def test_variables_come_from_two_places() -> None:
     assert found.variables == {"x": "own", "y": "outer"}
 
 
+def test_log_has_values_as_they_were_given() -> None:
+    """Types are kept, and a default that was filled in is there too."""
+    given = {"x": {"_type": "json", "value": {"a": 1}}, "y": 7}
+    known = prompts(p={"messages": [SYSTEM], "variables": {"z": {"default": "d"}}})
+
+    found = render(CHAT, {}, {"prompt_id": "p", "variables": given}, None, known)
+
+    assert found.variables == {**given, "z": "d"}
+
+
 # -- composition
 
 
@@ -604,7 +614,7 @@ def test_inputs_are_left_as_they_were() -> None:
 
 
 TWO = {
-    "messages": [SYSTEM, user([{"type": "text", "text": "U"}])],
+    "messages": [SYSTEM, user(""), user([{"type": "text", "text": "U"}])],
     "model": "prompts",
     "params": {"max_tokens": 5},
 }
@@ -627,7 +637,12 @@ ASK = {"model": "requests", "input": [ASKED], "max_output_tokens": 9}
             ASK,
             {"model": "prompts", "instructions": "S\n\nU", "max_output_tokens": 500},
         ),
-        # schema 1: instructions are the field that conflicts
+        # schema 1: instructions are the field that conflicts; empty ones say nothing
+        (
+            PROMPT_1,
+            {**ASK, "instructions": ""},
+            {"model": "requests", "instructions": "S\n\nU", "max_output_tokens": 9},
+        ),
         (PROMPT_1, ASK, {"model": "requests", "instructions": "S\n\nU", "max_output_tokens": 9}),
         (
             PROMPT_1,

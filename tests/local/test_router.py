@@ -115,10 +115,8 @@ GROUP = {"load_balance_group": {"group_id": "x", "models": [{"model": "grouped",
         ({}, None, "azure/middle", "router: cheapest"),
     ],
 )  # fmt: skip
-def test_who_names_the_first(params, model, first, why) -> None:
-    """load_balance_models > model (003:3) > load_balance_group (contract.md, 3) > one of models > router
-    (003:81).
-    """
+def test_who_names_the_first(params: dict[str, Any], model: str | None, first: str, why: str) -> None:
+    """load_balance_models, model (003:3), load_balance_group (contract.md, 3), models, router (003:81)."""
     found = asked(params, model, models=models("dear", "azure/middle"))[0]
 
     assert (f"{found.provider}/{found.sent}", found.why) == (first, why)
@@ -139,7 +137,9 @@ def test_who_names_the_first(params, model, first, why) -> None:
         ({}, None, ["azure/x"]),
     ],
 )
-def test_exclusions_bind_the_router_only(excluded, params, model, expected) -> None:
+def test_exclusions_bind_the_router_only(
+    excluded: dict[str, Any], params: dict[str, Any], model: str | None, expected: Any
+) -> None:
     """Reference 003:83-89: neither ``model`` nor ``fallback_models`` nor what acts as one of them."""
     found = asked({**params, **excluded}, model, models=models("m", "azure/x"))
 
@@ -171,7 +171,7 @@ def test_the_router_knows_the_request() -> None:
         ),
     ],
 )
-def test_nobody_to_ask(params, settings, param, says) -> None:
+def test_nobody_to_ask(params: dict[str, Any], settings: dict[str, Any], param: str, says: str) -> None:
     """400 in OpenAI's shape, naming the field and what to do."""
     error = refusal(params, **settings)
 
@@ -185,7 +185,7 @@ def test_one_of_models_needs_no_router() -> None:
 
 
 @pytest.mark.parametrize("model", ["", 5, ["m"], {"m": 1}])
-def test_a_model_that_is_no_name(model) -> None:
+def test_a_model_that_is_no_name(model: Any) -> None:
     """Said, not routed."""
     assert refusal({}, fields={"model": model})["param"] == "model"
 
@@ -202,7 +202,7 @@ def test_a_model_that_is_no_name(model) -> None:
         (0.81, ["openai/c", "openai/a", "azure/b"]),
     ],
 )
-def test_saved_group(draw, order) -> None:
+def test_saved_group(draw: float, order: list[str]) -> None:
     """One draw picks the first by weight, and the order of those that stand in for it."""
     params = {"load_balance_group": {"group_id": "g"}}
 
@@ -218,7 +218,7 @@ def test_members_keep_what_is_theirs() -> None:
 
 
 @pytest.mark.parametrize("group_id", ["g", "not saved"])
-def test_inline_models_replace_the_saved_ones(group_id) -> None:
+def test_inline_models_replace_the_saved_ones(group_id: str) -> None:
     """Reference 003:3: "will overwrite the load_balance_group you specified"; then nothing need be saved."""
     inline = [{"model": "azure/mine", "weight": 0.5, "credentials": {"api_key": "k"}}]
 
@@ -276,8 +276,9 @@ def test_two_deployments_of_one_model() -> None:
         ({"fallback_models": ["b", "azure/c"]}, "a", "a b azure/c", ["fallback 1", "fallback 2"]),
         ({"models": ["b", "c"]}, "a", "a b c", ["models 1", "models 2"]),
         ({"models": ["b"]}, "a", "a b", ["models 1"]),
-        ({"models": ["b", "c"], "fallback_models": ["d"]}, "a", "a d b c", ["fallback 1", "models 1", "models
-        2"]), ({}, "a", "a default", ["default fallback 1"]),
+        ({"models": ["b", "c"], "fallback_models": ["d"]}, "a", "a d b c",
+         ["fallback 1", "models 1", "models 2"]),
+        ({}, "a", "a default", ["default fallback 1"]),
         ({"fallback_models": []}, "a", "a default", ["default fallback 1"]),
         ({"models": ["one"]}, None, "one default", ["default fallback 1"]),
         ({"fallback_models": ["a", "openai/a", "b"]}, "a", "a b", ["fallback 3"]),
@@ -294,9 +295,10 @@ def test_two_deployments_of_one_model() -> None:
          ["fallback 1", "router: place 2 of 2"]),
     ],
 )  # fmt: skip
-def test_order_of_fallbacks(params, model, expected, whys) -> None:
-    """Those ranked by the caller (003:53), else the settings'; then models (003:81), then who was not picked.
-    """
+def test_order_of_fallbacks(
+    params: dict[str, Any], model: str | None, expected: str, whys: list[str]
+) -> None:
+    """Those ranked by the caller (003:53), else the settings'; models (003:81); then who was not picked."""
     found = asked(params, model, groups=GROUPS, fallback_models=("default",))
 
     assert [candidate.model for candidate in found] == expected.split()
@@ -312,7 +314,7 @@ def test_order_of_fallbacks(params, model, expected, whys) -> None:
     "more",
     [{"fallback_models": ["b"]}, {"load_balance_group": {"group_id": "g"}}, {"models": ["a", "b"]}, {}],
 )
-def test_no_fallbacks(params, settings, more) -> None:
+def test_no_fallbacks(params: dict[str, Any], settings: dict[str, Any], more: dict[str, Any]) -> None:
     """Switched off by the call or the settings, there is one candidate, whatever else could be asked."""
     found = asked(
         {**more, **params}, groups=GROUPS, fallback_models=("c",), models=models("a", "b"), **settings
@@ -376,7 +378,9 @@ def test_model_name_map_applies_to_every_candidate() -> None:
         ({"load_balance_models": [{"model": "a", "weight": 1}]}, None, ["azure/a"]),
     ],
 )
-def test_a_pin_binds_all(params, route, more, model, expected) -> None:
+def test_a_pin_binds_all(
+    params: dict[str, Any], route: str | None, more: dict[str, Any], model: str | None, expected: Any
+) -> None:
     """Reference 002:8: the request stays with that provider; its fallbacks do, and the router's choice."""
     found = asked({**params, **more}, model, route=route, models=models("cheap", "azure/middle"))
 
@@ -396,7 +400,7 @@ def test_pinned_to_nobody() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(draw=DRAWS, data=st.data())
-def test_whatever_is_asked(draw, data) -> None:
+def test_whatever_is_asked(draw: float, data: st.DataObject) -> None:
     """At least one candidate and at most six, none twice, the same each time, with a reason each."""
     name = st.sampled_from(["a", "b", "openai/a", "azure/b", "azure/c", "openrouter/x/y", "cheap"])
     item = st.fixed_dictionaries({"model": name, "weight": st.floats(0.1, 9) | st.integers(1, 2**1024 - 1)})
@@ -413,7 +417,7 @@ def test_whatever_is_asked(draw, data) -> None:
         )
     )
     model = data.draw(st.none() | name)
-    house = {"groups": GROUPS, "models": models("cheap", "dear", "azure/middle")}
+    house: dict[str, Any] = {"groups": GROUPS, "models": models("cheap", "dear", "azure/middle")}
 
     found = asked(params, model, draw=draw, **house)
 
@@ -448,7 +452,7 @@ BAD = {"api_key": "canary", "api_base": "http://169.254.169.254"}
 )
 @settings(max_examples=10, deadline=None)
 @given(draw=DRAWS)
-def test_refusals_do_not_depend_on_the_draw(params, model, draw) -> None:
+def test_refusals_do_not_depend_on_the_draw(params: dict[str, Any], model: str | None, draw: float) -> None:
     """A credential that would go where it must not is found in all who could be asked (faults.md, K10)."""
     error = refusal(params, model, draw=draw, groups=GROUPS)
 
@@ -484,7 +488,7 @@ def test_nothing_secret_is_shown() -> None:
         ({"models": models("a", "openai/a")}, "declares 'openai/a' twice"),
     ],
 )
-def test_settings_that_cannot_be(settings, says) -> None:
+def test_settings_that_cannot_be(settings: dict[str, Any], says: str) -> None:
     """Said when the router is made, not when it is asked."""
     with pytest.raises(ConfigError, match=says):
         router(**settings)

@@ -125,6 +125,10 @@ USAGES = {
         },
         Tokens(10, 20, reasoning=15),
     ),
+    "Anthropic's names without a prompt": (
+        {"input_tokens": None, "output_tokens": 5, "cache_read_input_tokens": 6},
+        Tokens(None, 5, 6),
+    ),
     "an answer only": ({"output_tokens": 5, "total_tokens": 5}, Tokens(None, 5)),
 }
 
