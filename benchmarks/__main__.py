@@ -1,11 +1,11 @@
-"""``python -m benchmarks overhead [--quick] [--json FILE]`` or ``resilience``, from the root of the repository."""
+"""``python -m benchmarks overhead | resilience | local``, from the root of the repository."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from . import overhead, resilience
+from . import local, overhead, resilience
 
 
 def main() -> None:
@@ -20,9 +20,13 @@ def main() -> None:
         "--quick", action="store_true", help="about 30 seconds instead of 4 minutes, and noisier"
     )
     command.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    command = commands.add_parser("local", help="the gateway in the process: calls, hits, streams, reservations")
+    command.add_argument("--quick", action="store_true", help="a few seconds, and noisier")
     options = parser.parse_args()
     if options.command == "resilience":
         resilience.run()
+    elif options.command == "local":
+        local.run(quick=options.quick)
     else:
         overhead.run(quick=options.quick, json_file=options.json)
 

@@ -1,18 +1,19 @@
-"""The summary of a call that ``request_breakdown`` adds to its answer, and the tokens by kind that a beta flag adds.
+"""What ``request_breakdown`` adds to an answer, a summary of its call, and a beta flag: its tokens by kind.
 
 The shape is that of reference 003:3 ("request_breakdown"). A chat stream gets one more chunk. openai-python's
-``chat.completions.stream()`` adds each chunk to a completion, and that chunk, as it is documented, would spoil it
-(openai/lib/streaming/chat/_completions.py, ``_accumulate_chunk``):
+``chat.completions.stream()`` adds each chunk to a completion, and that chunk, as it is documented, would
+spoil it (openai/lib/streaming/chat/_completions.py, ``_accumulate_chunk``):
 
 * ``usage: {}`` replaces the usage by one without numbers, and ``null`` replaces it by none. So the chunk has
-  ``null``, and where the caller asked for the usage it goes before the chunk that tells it, which OpenAI promises to
-  be the last one. The usage is not repeated, because frameworks add up what each chunk tells.
+  ``null``, and where the caller asked for the usage it goes before the chunk that tells it, which OpenAI
+  promises to be the last one. The usage is not repeated, because frameworks add up what each chunk tells.
 * ``role: "assistant"`` is appended to the one that is there. So it is ``null``.
 * ``finish_reason`` and ``system_fingerprint`` replace what is there. So they are those of the chunk before.
 
-On Responses nothing is documented for streams. The summary goes into ``response`` of the event that ends the answer:
-the SDK passes on fields that it does not know, its ``responses.stream()`` makes the final response of that object, and
-other readers never meet an event of a type that they do not know. It lies where the whole answer has it.
+On Responses nothing is documented for streams. The summary goes into ``response`` of the event that ends the
+answer: the SDK passes on fields that it does not know, its ``responses.stream()`` makes the final response of
+that object, and other readers never meet an event of a type that they do not know. It lies where the whole
+answer has it.
 """
 
 from __future__ import annotations
@@ -79,8 +80,8 @@ def breakdown(
 ) -> Object:
     """The summary of one call.
 
-    ``scores``, ``category`` and ``sentiment_score`` come from evaluations, which this gateway does not run: they are
-    ``{}``, ``null`` and 0, as where nothing was scored.
+    ``scores``, ``category`` and ``sentiment_score`` come from evaluations, which this gateway does not run:
+    they are ``{}``, ``null`` and 0, as where nothing was scored.
 
     Args:
         tokens: What it took; ``None``, or ``None`` inside, becomes ``null``.
@@ -202,8 +203,8 @@ _MAY_BE_LAST: Final = re.compile("|".join(map(re.escape, LAST_EVENTS)).encode())
 
 
 def _tells_usage(event: bytes) -> bool:
-    """Whether *event* is the chunk that only tells the usage. Others that tell one have choices, and are no end."""
-    if b'"usage"' not in event or b"[]" not in event:
+    """Whether *event* is the chunk that only tells the usage; one that has choices, too, is no end."""
+    if b"[]" not in event or b'"usage"' not in event:
         return False
     chunk = object_in(event) or {}
     return chunk.get("choices") == [] and bool(chunk.get("usage"))
@@ -236,9 +237,9 @@ _KINDS: Final = (
 
 
 def with_token_breakdown(usage: Object, tokens: Tokens | None) -> Object:
-    """*usage* of an answer with its tokens by kind under ``token_breakdown``; *usage* itself if they are not known.
+    """*usage* of an answer with ``token_breakdown``; *usage* itself if *tokens* are not known.
 
-    No document says where the beta puts them. Here they stand in ``usage``, which every endpoint's answers have,
-    streamed ones too, and of which the SDK passes on what it does not know.
+    No document says where the beta puts them. Here they stand in ``usage``, which every endpoint's answers
+    have, streamed ones too, and of which the SDK passes on what it does not know.
     """
     return usage if tokens is None else {**usage, "token_breakdown": token_breakdown(tokens)}

@@ -19,8 +19,8 @@ __all__ = ["ends_stream", "object_in", "with_object"]
 def object_in(event: bytes) -> Object | None:
     """The JSON object that *event*, whole and with the blank line behind it, holds.
 
-    ``None`` for anything else: a comment, ``[DONE]``, text that is no JSON or no object. The object is new at each
-    call, so it may be changed.
+    ``None`` for anything else: a comment, ``[DONE]``, text that is no JSON or no object. The object is new at
+    each call, so it may be changed.
     """
     data = _data_of(event)
     if not data:
@@ -35,7 +35,7 @@ def object_in(event: bytes) -> Object | None:
 def with_object(event: bytes, value: Object) -> bytes:
     """*event* with *value* for its data; its name, its id and its comments stay."""
     kept = [line for line in event.splitlines() if line and not line.startswith(b"data")]
-    # ASCII, so that no reader takes anything in a string for the end of a line, and half a surrogate pair passes.
+    # ASCII: nothing in a string is the end of a line to any reader, and half a surrogate pair passes.
     data = json.dumps(value, separators=(",", ":")).encode()
     return b"\n".join([*kept, b"data: " + data, b"", b""])
 

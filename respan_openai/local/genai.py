@@ -28,8 +28,8 @@ _UNITS: Final = {
     "audio_output": "output_audio_mtok",
     "reasoning": "output_reasoning_mtok",
 }
-#: Charged besides tokens, or for some tokens of a kind that has a price: what a usage does not tell, and may not
-#: even apply. Any other unit is the greater part of the bill, so that tokens alone would be a wrong one.
+#: Charged besides tokens, or for some tokens of a kind that has a price: what a usage does not tell, and may
+#: not even apply. Any other unit is the greater part of the bill, so that tokens alone would be a wrong one.
 _LEFT_OUT: Final = frozenset({
     "cache_audio_read_mtok",
     "cache_image_read_mtok",
@@ -42,7 +42,9 @@ _LEFT_OUT: Final = frozenset({
 
 
 def genai_lookup(names: Mapping[str, str]) -> Callable[[str, str], Price | None]:
-    """A function that finds the price of ``(provider, model)``, looked up once a minute, for some change by the hour.
+    """A function that finds the price of ``(provider, model)``.
+
+    It looks once a minute, for there are prices that depend on the time of day.
 
     Args:
         names: What the package calls a provider, where that is not the provider's own name.

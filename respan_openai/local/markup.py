@@ -6,7 +6,7 @@ from base64 import b64encode
 from functools import cache
 from hashlib import sha256
 from html import escape
-from importlib.resources import files
+from importlib import resources
 from typing import TYPE_CHECKING, Final
 
 
@@ -60,7 +60,7 @@ def _attribute(name: str, value: object) -> str:
 
 @cache
 def _asset(name: str) -> str:
-    return (files(__package__) / name).read_text(encoding="utf-8")
+    return resources.files("respan_openai.local").joinpath(name).read_text(encoding="utf-8")
 
 
 def document(title: str, *body: str) -> bytes:

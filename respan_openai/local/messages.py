@@ -1,7 +1,7 @@
 """What was said: the messages of a request, and the message that an answer or its events amount to.
 
-For the log and the summary of a call, in the form of chat messages whatever the endpoint. What cannot be read is left
-out, for it must not break the call that it describes.
+For the log and the summary of a call, in the form of chat messages whatever the endpoint. What cannot be read
+is left out, for it must not break the call that it describes.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ __all__ = ["LAST_EVENTS", "completion_message_of", "objects", "prompt_messages_o
 def prompt_messages_of(path: str, fields: Object) -> list[Any]:
     """The messages that a request asks with.
 
-    On Responses that is its ``input``, with ``instructions`` as a system message before it; on embeddings each text is
-    one message. Empty if there is none: of tokens, or of a file.
+    On Responses that is its ``input``, with ``instructions`` as a system message before it; on embeddings
+    each text is one message. Empty if there is none: of tokens, or of a file.
     """
     if path == "/chat/completions":
         messages = fields.get("messages")
@@ -41,11 +41,11 @@ def _messages(item: object) -> list[Object]:
 
 
 def completion_message_of(path: str, answer: Object | Iterable[bytes]) -> Object | None:
-    """The message that *answer* holds: ``role``, ``content``, and ``tool_calls`` or ``refusal`` if there are any.
+    """The message that *answer* holds: ``role``, ``content``, and any ``tool_calls`` or ``refusal``.
 
-    *answer* is a whole answer's JSON, or the events of a streamed one, each whole; it may have broken off. Of several
-    choices it is the first. ``None`` if the answer has no message, as that of an embedding. Every event is parsed: of
-    a stream that is nothing but text, ``Watch.text`` is the cheaper source.
+    *answer* is a whole answer's JSON, or the events of a streamed one, each whole; it may have broken off. Of
+    several choices it is the first. ``None`` if the answer has no message, as that of an embedding. Every
+    event is parsed: of a stream that is nothing but text, ``Watch.text`` is the cheaper source.
     """
     if is_object(answer):
         whole = _WHOLE.get(path)
@@ -96,7 +96,8 @@ def _deltas(chunks: Iterable[Object]) -> Iterator[Object]:
                 yield delta
 
 
-#: Where a tool call has what it calls, and what of that comes in pieces; the rest comes once, or each time the same.
+#: Where a tool call has what it calls, and what of that comes in pieces; the rest comes once, or each time
+#: the same.
 _CALLED: Final = ("function", "custom")
 _IN_PIECES: Final = ("arguments", "input")
 

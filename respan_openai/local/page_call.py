@@ -51,14 +51,16 @@ def call_page(row: Mapping[str, Any], now: float, *, is_running: bool) -> bytes:
 
 def _head(row: Mapping[str, Any], *, is_running: bool) -> Html:
     mark = status_mark(row, is_running=is_running)
-    where = f" {'streamed from' if row.get('stream') else 'from'} {row.get('provider') or 'no provider'}, POST /api{row['path']}, "
     error = element("p", str(row["error"]), class_="error") if row.get("error") else None
-    return element(
-        "section",
-        element("h2", mark, f" {model_text(row)}"),
-        element("p", where, time_mark(row["at"]), " UTC"),
-        error,
-    )
+    how = element("p", f"{_origin(row)} · POST /api{row['path']} · ", time_mark(row["at"]), " UTC")
+    return element("section", element("h2", mark, f" {model_text(row)}"), how, error)
+
+
+def _origin(row: Mapping[str, Any]) -> str:
+    provider = row.get("provider")
+    if provider is None:
+        return "No provider has answered"
+    return f"{'Streamed' if row.get('stream') else 'Answered'} by {provider}"
 
 
 def _facts(row: Mapping[str, Any], latency: float | None, *, is_running: bool) -> Html:

@@ -54,12 +54,12 @@ class Price:
         audio_input: Of sound that is read; default as *input*.
         audio_output: Of sound that is written; default as *output*.
         reasoning: Of what is written and not shown; default as *output*.
-        above: For providers that charge long prompts otherwise: ``(tokens, price)``, where the price holds for
-            the whole of a call whose prompt has more than so many tokens. In rising order.
+        above: For providers that charge long prompts otherwise: ``(tokens, price)``, where the price holds
+            for the whole of a call whose prompt has more than so many tokens. In rising order.
 
     Raises:
-        ConfigError: if a price is no number from 0 to 1,000,000, or *above* does not rise, or holds a price that has
-            an *above* of its own.
+        ConfigError: if a price is no number from 0 to 1,000,000, or *above* does not rise, or holds a price
+            that has an *above* of its own.
     """
 
     input: float
@@ -125,9 +125,9 @@ def _step(step: Any) -> tuple[int, Price]:
 def cost(tokens: Tokens | None, price: Price | None) -> int | None:
     """What a call that took *tokens* costs, in 1e-9 USD, rounded half up; ``None`` if either is not known.
 
-    Tokens of the prompt are charged as cached first, then as written to the cache, then as sound, and the rest as
-    input; those of the completion as reasoning, then as sound, and the rest as output. Where a provider's parts are
-    more than the whole (sound may have been cached, too), what is left counts.
+    Tokens of the prompt are charged as cached first, then as written to the cache, then as sound, and the
+    rest as input; those of the completion as reasoning, then as sound, and the rest as output. Where a
+    provider's parts are more than the whole (sound may have been cached, too), what is left counts.
     """
     if tokens is None or price is None or tokens.prompt is None:
         return None
@@ -161,13 +161,14 @@ def _highest(price: Price, kinds: tuple[str, ...]) -> int:
 def estimate(body_bytes: int, max_output: int, price: Price | None) -> int | None:
     """The most that a call may cost, in 1e-9 USD, rounded up; ``None`` if the price is not known.
 
-    A token of byte-level BPE stands for at least one byte of text, and JSON writes a text in no fewer bytes than it
-    has; what a model's chat format puts around a message is shorter than the message's JSON. So the prompt has at
-    most as many tokens as the body has bytes, at the dearest of the prices that such a prompt may have.
+    A token of byte-level BPE stands for at least one byte of text, and JSON writes a text in no fewer bytes
+    than it has; what a model's chat format puts around a message is shorter than the message's JSON. So the
+    prompt has at most as many tokens as the body has bytes, at the dearest of the prices that such a prompt
+    may have.
 
-    Not bounded is what the body only names (an image or a file by its address or id, a stored prompt or response) and
-    what a provider adds itself: instructions for tools, and what its own tools find and read. Such a call may cost
-    more, and is charged for it when that is known.
+    Not bounded is what the body only names (an image or a file by its address or id, a stored prompt or
+    response) and what a provider adds itself: instructions for tools, and what its own tools find and read.
+    Such a call may cost more, and is charged for it when that is known.
 
     Args:
         body_bytes: Length of the request's body.

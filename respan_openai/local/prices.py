@@ -33,10 +33,11 @@ class Prices:
     """The prices that a gateway counts with.
 
     Args:
-        source: Either a table, whose keys are ``"provider/model"`` or ``"model"`` (for any provider), and whose values
-            are a ``Price``, a dict with its fields, or a pair ``(input, output)``, all in US dollars per 1,000,000
-            tokens. Or a function of (provider, model) that returns a ``Price``, or ``None`` for unknown; what it
-            raises is logged, and the price is unknown. Default: no price is known.
+        source: Either a table, whose keys are ``"provider/model"`` or ``"model"`` (for any provider), and
+            whose values are a ``Price``, a dict with its fields, or a pair ``(input, output)``, all in US
+            dollars per 1,000,000 tokens. Or a function of (provider, model) that returns a ``Price``, or
+            ``None`` for unknown; what it raises is logged, and the price is unknown. Default: no price is
+            known.
 
     Raises:
         ConfigError: if the table holds something else, or two keys that differ in case only.
@@ -53,8 +54,8 @@ class Prices:
     def from_genai(cls, names: Mapping[str, str] | None = None) -> Self:
         """Prices from the package ``genai-prices`` (extra ``prices``), as they were when it was installed.
 
-        Unknown is a model that is not charged by its tokens alone. A provider's fees for searches are left out, and
-        so is that a cache entry for an hour costs more than one for 5 minutes.
+        Unknown is a model that is not charged by its tokens alone. A provider's fees for searches are left
+        out, and so is that a cache entry for an hour costs more than one for 5 minutes.
 
         Args:
             names: What the package calls a provider of yours: ``{"primary": "openai"}``.
@@ -70,8 +71,8 @@ class Prices:
     def of(self, provider: str, model: str) -> Price | None:
         """The price of *model* at *provider*; ``None`` if it is not known.
 
-        Case does not matter, and the provider's own prefix may be part of *model*. A price for ``provider/model``
-        wins over one for ``model``.
+        Case does not matter, and the provider's own prefix may be part of *model*. A price for
+        ``provider/model`` wins over one for ``model``.
         """
         provider = provider.lower()
         bare = model[len(provider) + 1 :] if model.lower().startswith(f"{provider}/") else model
@@ -81,9 +82,9 @@ class Prices:
     def with_units(price: Price | None, prompt: float | None, completion: float | None) -> Price | None:
         """*price* with a request's own ``prompt_unit_price`` and ``completion_unit_price``, which win.
 
-        Both are US dollars per 1,000,000 tokens (params.yaml, "Price overrides for self-hosted or fine-tuned models").
-        Each holds for all tokens of its side, cached ones and sound included. Where *price* is ``None``, one of them
-        does not make a price: it takes both.
+        Both are US dollars per 1,000,000 tokens (params.yaml, "Price overrides for self-hosted or fine-tuned
+        models"). Each holds for all tokens of its side, cached ones and sound included. Where *price* is
+        ``None``, one of them does not make a price: it takes both.
 
         Raises:
             ContractError: 400 if one is no price.
@@ -121,7 +122,7 @@ def _table(source: object) -> dict[str, Price]:
     for key, value in cast("Mapping[object, object]", source).items():
         if not isinstance(key, str) or key.lower() in prices:
             raise ConfigError(
-                f"prices: {shown(str(key))!r} is no name of a model, or differs from another key in case only. "
+                f"prices: {shown(str(key))!r} is no name of a model, or another key differs in case only. "
                 "Keys are 'provider/model' or 'model'."
             )
         prices[key.lower()] = _priced(value, shown(key))

@@ -50,8 +50,7 @@ DEEPEST: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A prompt with everything filled in. Values are shared with the prompt and the request: not to be
-    changed.
+    """A prompt with everything filled in. Values are shared with prompt and request: not to be changed.
 
     Attributes:
         fields: The body for the provider.

@@ -94,17 +94,16 @@ class Server:
         while True:
             message = await receive()
             if message["type"] == "lifespan.shutdown":
-                await self._shut_down()
-            await send({"type": f"{message['type']}.complete"})
-            if message["type"] == "lifespan.shutdown":
-                return
+                break
+            await send({"type": "lifespan.startup.complete"})
+        await self._shut_down()
+        await send({"type": "lifespan.shutdown.complete"})
 
     async def _shut_down(self) -> None:
-        for close in (self._transport.aclose, partial(asyncio.to_thread, self._gateway.store.close)):
-            try:
-                await close()
-            except Exception:
-                _log.exception("The gateway could not be closed in order.")
+        try:
+            await self._transport.aclose()
+        finally:
+            await asyncio.to_thread(self._gateway.store.close)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = _Started(send)

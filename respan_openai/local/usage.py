@@ -1,9 +1,10 @@
 """What a call took, as its provider counts: one set of names for the many that providers have.
 
 1. What a provider did not say is ``None``, and so is what cannot be a count: negative, a bool, text, NaN.
-2. As with OpenAI, cached and cache-creation tokens are part of the prompt, and reasoning is part of the completion.
-   Providers that count them apart are recognised by their sums and brought to this form.
-3. Where two names tell one number, and differ, the larger holds: some gateways fill in zeros for what they do not know.
+2. As with OpenAI, cached and cache-creation tokens are part of the prompt, and reasoning is part of the
+   completion. Providers that count them apart are recognised by their sums and brought to this form.
+3. Where two names tell one number, and differ, the larger holds: some gateways fill in zeros for what they do
+   not know.
 """
 
 from __future__ import annotations
@@ -46,9 +47,9 @@ class Tokens(NamedTuple):
     audio_out: int | None = None
 
 
-#: Where each number may stand, as (details, name); ``""`` is the usage itself. Chat, Responses and audio differ in
-#: names (openai/types/completion_usage.py, responses/response_usage.py, audio/transcription.py); the ``cache_*`` ones
-#: are Anthropic's (reference 003:3, "Anthropic-style responses").
+#: Where each number may stand, as (details, name); ``""`` is the usage itself. Chat, Responses and audio
+#: differ in names (openai/types/completion_usage.py, responses/response_usage.py, audio/transcription.py);
+#: the ``cache_*`` ones are Anthropic's (reference 003:3, "Anthropic-style responses").
 _PLACES: Final = {
     "prompt": (("", "prompt_tokens"), ("", "input_tokens")),
     "completion": (("", "completion_tokens"), ("", "output_tokens")),
@@ -83,8 +84,8 @@ _PLACES: Final = {
 def tokens_of(usage: object) -> Tokens | None:
     """The tokens that *usage*, the ``usage`` object of any answer, tells of.
 
-    ``None`` if it is no object, or tells neither what was read nor what was written: a transcription that is billed
-    by its seconds, for instance.
+    ``None`` if it is no object, or tells neither what was read nor what was written: a transcription that is
+    billed by its seconds, for instance.
     """
     if not is_object(usage):
         return None
@@ -116,7 +117,7 @@ def _count(value: object) -> int | None:
 
 
 def _counts_cache_apart(usage: Object) -> bool:
-    """Whether this is the usage of Anthropic's own API, whose ``input_tokens`` are those behind the last cache mark.
+    """Whether this is a usage of Anthropic's own API, whose ``input_tokens`` are without cached ones.
 
     It has neither details nor a total (docs.anthropic.com, "Prompt caching", "Tracking cache performance").
     """
@@ -157,10 +158,11 @@ _PAIRS: Final = (
 def with_cache_counters(usage: Object, path: str) -> Object:
     """*usage* with both names of what it says about the provider's prompt cache.
 
-    Answers carry ``cached_tokens`` and ``cache_creation_tokens`` in ``prompt_tokens_details`` (on Responses, whose
-    usage has no such field: in ``input_tokens_details``), and ``cache_read_input_tokens`` and
-    ``cache_creation_input_tokens`` beside it (reference 003:3, notes on ``cache_options`` and "Response"). A count
-    that is told under any name gets these two; one that is not told gets none, and none that is there is changed.
+    Answers carry ``cached_tokens`` and ``cache_creation_tokens`` in ``prompt_tokens_details`` (on Responses,
+    whose usage has no such field: in ``input_tokens_details``), and ``cache_read_input_tokens`` and
+    ``cache_creation_input_tokens`` beside it (reference 003:3, notes on ``cache_options`` and "Response"). A
+    count that is told under any name gets these two; one that is not told gets none, and none that is there
+    is changed.
 
     Returns:
         A new object, or *usage* itself if there is nothing to add.

@@ -1,7 +1,7 @@
 """Usage on streams: asked of the provider where the caller did not, and hidden from the caller again.
 
-A chat stream tells its usage only if ``stream_options.include_usage`` asks for it. Then one more chunk comes at the
-end, with the usage and without choices, and each other chunk has ``"usage": null``
+A chat stream tells its usage only if ``stream_options.include_usage`` asks for it. Then one more chunk comes
+at the end, with the usage and without choices, and each other chunk has ``"usage": null``
 (openai/types/chat/chat_completion_stream_options_param.py). Streams of the Responses API tell it in any case.
 """
 
@@ -29,9 +29,9 @@ _USAGE: Final = b'"usage"'
 def ask_for_usage(path: str, fields: Object) -> tuple[Object, bool]:
     """*fields* of a request so that its answer tells the usage, and whether they had to be changed for that.
 
-    Only chat streams have to be asked. A caller's ``include_usage: false`` is not sent on: it says what the caller
-    wants to see, and :class:`UsageHider` takes care of that. ``stream_options`` that are no object stay as they are;
-    the provider says what is wrong with them.
+    Only chat streams have to be asked. A caller's ``include_usage: false`` is not sent on: it says what the
+    caller wants to see, and :class:`UsageHider` takes care of that. ``stream_options`` that are no object
+    stay as they are; the provider says what is wrong with them.
     """
     options: object = fields.get("stream_options") or {}
     if path != "/chat/completions" or fields.get("stream") is not True or not is_object(options):
@@ -41,21 +41,20 @@ def ask_for_usage(path: str, fields: Object) -> tuple[Object, bool]:
     return {**fields, "stream_options": {**options, "include_usage": True}}, True
 
 
-# What `"usage": null` at the end of a chunk looks like. What comes behind it closes the data, so the name is one of
-# the chunk itself: in a string or in an inner object more would have to be closed.
+# What `"usage": null` at the end of a chunk looks like. What comes behind it closes the data, so the name is
+# one of the chunk itself: in a string or in an inner object more would have to be closed.
 _NULL_AT_END: Final = re.compile(
-    rb', ?"usage": ?null((?:, ?"obfuscation": ?"[0-9A-Za-z]*")?\}(?:\r\n\r\n|\n\n|\r\r))\Z'
+    rb', ?"usage": ?null((?:, ?"obfuscation": ?"[0-9A-Za-z]*")?\}(?:\r\n\r\n|\n\n|\r\r))'
 )
 _NULLS: Final = (re.compile(rb'"usage"\s*:\s*null\s*,\s*'), re.compile(rb'\s*,\s*"usage"\s*:\s*null'))
-_LINE_END: Final = re.compile(rb"[\r\n]")
 
 
 class UsageHider:
     """Takes out of a chat stream what only :func:`ask_for_usage` brought into it.
 
-    The chunk at the end that has no choices is left out, and ``"usage": null`` is cut out of all others. Everything
-    else passes byte for byte: events that cannot hold a usage without being parsed, events that cannot be read, and
-    a usage beside choices, which some providers send without being asked.
+    The chunk at the end that has no choices is left out, and ``"usage": null`` is cut out of all others.
+    Everything else passes byte for byte: events that cannot hold a usage without being parsed, events that
+    cannot be read, and a usage beside choices, which some providers send without being asked.
 
     Attributes:
         usage: The newest one seen; ``None`` before that.
@@ -73,8 +72,8 @@ class UsageHider:
             return [event]
         # Nearly every chunk ends here. Parsing it would cost several times as much.
         null = _NULL_AT_END.search(event, max(0, at - 2))
-        if null is not None and event.startswith(b"data:") and not _LINE_END.search(event, 0, null.start()):
-            return [event[: null.start()] + null[1]]
+        if null is not None and _is_one_line(event, null.start()):
+            return [event[: null.start()] + event[null.start(1) :]]
         return self._studied(event)
 
     def _studied(self, event: bytes) -> list[bytes]:
@@ -86,6 +85,11 @@ class UsageHider:
         return [_without_null(event, chunk) if usage is None and "usage" in chunk else event]
 
 
+def _is_one_line(event: bytes, end: int) -> bool:
+    """Whether *event* up to *end* is one line, and of data: not a comment that looks like it."""
+    return event.startswith(b"data:") and event.find(b"\n", 0, end) < 0 and event.find(b"\r", 0, end) < 0
+
+
 def _without_null(event: bytes, chunk: Object) -> bytes:
     """*event* without the null, or as it is if that cannot be cut out of its bytes."""
     del chunk["usage"]
@@ -94,7 +98,7 @@ def _without_null(event: bytes, chunk: Object) -> bytes:
 
 
 def with_usage(event: bytes, path: str, change: Callable[[Object], Object]) -> bytes:
-    """*event* with what *change* makes of the usage in it, be it a chunk's or that of a Responses event's response.
+    """*event* with what *change* makes of its usage: a chunk's, or that of a Responses event's response.
 
     *event* itself if it holds none, or *change* returns the object that it was given.
     """

@@ -2,7 +2,8 @@
 
 Lua's numbers are doubles, and amounts have 64 bits: amounts stay text here, are added by INCRBY and DECRBY,
 and compared by length and digits. A script that fails half-way is not rolled back, so each one looks at
-everything before it writes.
+everything before it writes. A full server refuses a script's first write if that needs memory, and no later
+one: RESERVE begins with one that does, and SETTLE with one that gives memory back.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ for i = 2, #KEYS do
   local negative = string.sub(taken, 1, 1) == '-'
   if room == '-1' or more and not negative then return i - 2 end
 end
-redis.call('DEL', KEYS[1])
-redis.call('RPUSH', KEYS[1], ARGV[2])
+local charges = {}
 for i = 2, #KEYS do
   redis.call('INCRBY', KEYS[i], ARGV[2 * i + 1])
-  redis.call('RPUSH', KEYS[1], KEYS[i], ARGV[2 * i + 1])
+  charges[2 * i - 3], charges[2 * i - 2] = KEYS[i], ARGV[2 * i + 1]
 end
+if held then redis.call('DEL', KEYS[1]) end
+redis.call('RPUSH', KEYS[1], ARGV[2], unpack(charges))
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return -1
 """

@@ -12,7 +12,15 @@ from respan_openai.targets import origin_text
 
 
 LISTED = frozenset(
-    map(origin_text, ["https://mine.openai.azure.com", "http://127.0.0.1:8080", "https://[2001:db8::1]"])
+    map(
+        origin_text,
+        [
+            "https://mine.openai.azure.com",
+            "http://127.0.0.1:8080",
+            "http://10.0.0.2",
+            "https://[2001:db8::1]",
+        ],
+    )
 )
 PLACE = (("credential_override", "gpt-4o"), "api_base")
 
@@ -37,6 +45,7 @@ REFUSED = {
     "cloud metadata (K10)": "http://169.254.169.254/latest/meta-data",
     "another port of this machine (K10)": "http://localhost:22",
     "another port of a listed address": "http://127.0.0.1:8081",
+    "a port that begins alike": "http://10.0.0.2:8080",
     "another scheme of a listed host": "http://mine.openai.azure.com",
     "another scheme, same port": "http://mine.openai.azure.com:443",
     "loopback": "http://127.0.0.1",

@@ -105,7 +105,7 @@ def summed_up() -> Callable[[bytes], list[bytes]]:
 @pytest.mark.parametrize("name", STREAMS)
 @pytest.mark.parametrize("counted", [False, True], ids=["usage not asked for", "usage asked for"])
 def test_the_accumulated_completion_is_the_same(library, name, counted) -> None:
-    """Role, content, tool calls, reasons to finish, usage, model, id, fingerprint: all as without the summary."""
+    """Role, content, tool calls, reasons to finish, usage, model, fingerprint: all as without it."""
     events = sent(name, counted=counted)
     plain = accumulated(library, events)
     found = accumulated(library, through(events, summed_up()))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from respan_openai._params import check
 from respan_openai.exceptions import ParamsError
 from respan_openai.local.catalogue import Catalogue, Facts
+from respan_openai.local.contract import is_list, is_object
 from respan_openai.local.credentials import Credential, credential_for, read
 from respan_openai.local.settings import Model, Settings
 
@@ -160,19 +161,18 @@ def test_shapes_of_customer_credentials(given: Any) -> None:
     assert used("gpt-4o", {"customer_credentials": given}) == Credential("k")
 
 
-@pytest.mark.parametrize(
-    "given",
-    [
-        {},
-        [],
-        {"openai": {}},
-        {"openai": []},
-        {"azure": "a"},
-        [{"credentials": {"azure": "a"}}],
-        {"openai": [{"credentials": {}}]},
-    ],
-    ids=str,
-)
+NOTHING: list[Any] = [
+    {},
+    [],
+    {"openai": {}},
+    {"openai": []},
+    {"azure": "a"},
+    [{"credentials": {"azure": "a"}}],
+    {"openai": [{"credentials": {}}]},
+]
+
+
+@pytest.mark.parametrize("given", NOTHING, ids=str)
 def test_nothing_for_this_provider(given: Any) -> None:
     """What says nothing leaves the next level in its place."""
     assert key("gpt-4o", {"customer_credentials": given, "customer_api_keys": {"gpt-4o": "next"}}) == "next"
@@ -268,12 +268,12 @@ def test_keys_that_no_header_carries(params: dict[str, Any], place: str, bad: st
     assert "canary" not in str(caught.value)
 
 
-def _filled(value: Any, text: str) -> Any:
-    if isinstance(value, dict):
-        return {name: _filled(item, text) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_filled(item, text) for item in value]
-    return text if value == "%" else value
+def _filled(value: Any, with_what: Any) -> Any:
+    if is_object(value):
+        return {name: _filled(item, with_what) for name, item in value.items()}
+    if is_list(value):
+        return [_filled(item, with_what) for item in value]
+    return with_what if value == "%" else value
 
 
 IN_ANY_SHAPE = {
@@ -286,16 +286,6 @@ IN_ANY_SHAPE = {
 }
 
 
-def _holding(shape: str, credential: dict[str, str]) -> dict[str, Any]:
-    def filled(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: filled(item) for name, item in value.items()}
-        return [filled(item) for item in value] if isinstance(value, list) else credential
-
-    result: dict[str, Any] = filled(IN_ANY_SHAPE[shape])
-    return result
-
-
 @pytest.mark.parametrize("shape", IN_ANY_SHAPE)
 @pytest.mark.parametrize(
     "base", ["http://169.254.169.254/v1", "http://localhost:22", "https://stored.openai.azure.com"]
@@ -303,14 +293,14 @@ def _holding(shape: str, credential: dict[str, str]) -> dict[str, Any]:
 def test_addresses_are_checked_in_every_shape(shape: str, base: str) -> None:
     """An origin that is neither listed nor the provider's own is refused (K10 in faults.md)."""
     with pytest.raises(ParamsError, match="which this gateway sends nothing to"):
-        used("gpt-4o", _holding(shape, {"api_key": "k", "api_base": base}))
+        used("gpt-4o", _filled(IN_ANY_SHAPE[shape], {"api_key": "k", "api_base": base}))
 
 
 @pytest.mark.parametrize("shape", IN_ANY_SHAPE)
 @pytest.mark.parametrize("base", ["https://mine.openai.azure.com", "https://api.openai.com/v1"])
 def test_listed_and_own_addresses(shape: str, base: str) -> None:
     """Allowed in every shape: an origin in Settings.api_bases, and that of the provider itself."""
-    found = used("gpt-4o", _holding(shape, {"api_key": "k", "api_base": base}))
+    found = used("gpt-4o", _filled(IN_ANY_SHAPE[shape], {"api_key": "k", "api_base": base}))
 
     assert found == Credential("k", base)
 
@@ -320,7 +310,7 @@ def test_listed_and_own_addresses(shape: str, base: str) -> None:
 def test_the_stored_key_never_goes_to_an_address_of_the_request(shape: str, base: str) -> None:
     """An address without a key is refused, even one that is allowed."""
     with pytest.raises(ParamsError, match="has an `api_base` but no `api_key`"):
-        used("gpt-4o", _holding(shape, {"api_base": base, "aws_region_name": "eu"}))
+        used("gpt-4o", _filled(IN_ANY_SHAPE[shape], {"api_base": base, "aws_region_name": "eu"}))
 
 
 @settings(max_examples=20, deadline=None)

@@ -41,7 +41,11 @@ if TYPE_CHECKING:
 
 HELLO: list[Any] = [{"role": "user", "content": "hello"}]
 ASKED = {"model": "m", "messages": HELLO}
-PATHS = ["/chat/completions", "/responses"]
+BODIES: dict[str, dict[str, Any]] = {
+    "/chat/completions": ASKED,
+    "/responses": {"model": "m", "input": "hello"},
+}
+PATHS = [*BODIES]
 
 
 @pytest.fixture(params=FAMILIES)
@@ -166,7 +170,7 @@ def test_any_key_and_none(family: str) -> None:
         assert http.post(PATHS[0], json=ASKED, headers={"Authorization": "Bearer x"}).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/embeddings", "/chat/completions/", "/../v1/chat/completions", "/"])
+@pytest.mark.parametrize("path", ["/files", "/chat", "/audio", "/../v1/chat/completions", "/"])
 def test_unknown_path(http: Any, path: str) -> None:
     """What is not served is 404 in the gateway's own shape."""
     response = http.post(path, json=ASKED)
@@ -187,12 +191,12 @@ def test_wrong_method(http: Any, path: str, method: str) -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_refused_parameter_is_an_sdk_error(family: str, path: str) -> None:
-    """The SDK's exception tells which parameter is not honoured."""
+    """The SDK's exception tells which parameter is not honoured, and why."""
     with sdk(family, LocalGateway.echo()) as client, pytest.raises(openai.BadRequestError) as caught:
-        client.post(path, cast_to=object, body={**ASKED, "prompt": {"prompt_id": "p"}})
+        client.post(path, cast_to=object, body={**BODIES[path], "weight": 1})
 
-    assert (caught.value.param, caught.value.code) == ("prompt", "not_supported")
-    assert "does not honour `prompt` yet" in caught.value.message
+    assert (caught.value.param, caught.value.code) == ("weight", "not_supported")
+    assert "does not honour `weight`: no document says" in caught.value.message
 
 
 def test_query_of_the_request_is_not_looked_at(http: Any, upstream: Upstream) -> None:
@@ -255,9 +259,10 @@ def test_only_openais_fields_are_sent(http: Any, upstream: Upstream, path: str) 
         "respan_params": {"thread_identifier": "t"},
         "keywordsai_params": {},
     }
-    http.post(path, json={**ASKED, **carriers, "temperature": 0.5}, headers={"X-Data-Respan-Params": "e30="})
+    body = {**BODIES[path], "temperature": 0.5}
+    http.post(path, json={**body, **carriers}, headers={"X-Data-Respan-Params": "e30="})
 
-    assert upstream.last_body == {**ASKED, "temperature": 0.5}
+    assert upstream.last_body == body
     assert upstream.last_head.startswith(b"post /v1" + path.encode())
     assert b"respan" not in upstream.last_head
 
@@ -332,12 +337,13 @@ def test_trace_hook_of_the_client_sees_no_key(family: str, gateway: LocalGateway
 
 
 def test_answer_of_the_provider(family: str, gateway: LocalGateway) -> None:
-    """The SDK gets what the provider said, with an id of the log row and of the request."""
+    """The SDK gets what the provider said, with an id of the log row, which is the request's."""
     with sdk(family, gateway) as client:
         raw = client.chat.completions.with_raw_response.create(model="m", messages=HELLO)
 
     assert raw.parse().choices[0].message.content == "hi"
-    assert raw.headers["X-Respan-Log-Id"] != raw.headers["x-respan-gateway-request-id"]
+    log_id = raw.headers["X-Respan-Log-Id"]
+    assert log_id == raw.headers["x-respan-gateway-request-id"] == gateway.store.entries()[0]["id"]
     assert type(raw.http_response).__module__.startswith(family)
 
 
@@ -350,11 +356,12 @@ def test_every_answer_has_ids(http: Any, how: str) -> None:
     assert len(ids) == 2
 
 
-def test_log_id_of_the_provider_wins(http: Any, upstream: Upstream) -> None:
-    """A provider that is a Respan gateway itself keeps its log row."""
+def test_log_id_is_this_gateways(http: Any, gateway: LocalGateway, upstream: Upstream) -> None:
+    """A provider that is a Respan gateway itself has rows of its own; the caller is told of the one here."""
     upstream.respond = lambda wfile, _raw: answer(wfile, 200, COMPLETION, "X-Respan-Log-Id: row")
+    told = http.post(PATHS[0], json=ASKED).headers.get_list("x-respan-log-id")
 
-    assert http.post(PATHS[0], json=ASKED).headers.get_list("x-respan-log-id") == ["row"]
+    assert told == [gateway.store.entries()[0]["id"]] != ["row"]
 
 
 def test_headers_of_one_hop_stay_there(http: Any, upstream: Upstream) -> None:
@@ -520,7 +527,7 @@ async def test_async_transport_is_a_context(family: str, gateway: LocalGateway, 
     module = importlib.import_module(family)
     request = module.Request(
         "POST",
-        "http://respan.invalid/api/responses",
+        "http://respan.invalid/api/chat/completions",
         json=ASKED,
         headers={"Authorization": f"Bearer {CLIENT_KEY}"},
     )
@@ -542,7 +549,7 @@ def test_each_loop_has_its_own_connections(family: str, upstream: Upstream) -> N
     transport = LocalGateway([provider(upstream)]).async_transport()
 
     async def call() -> int:
-        request = module.Request("POST", "http://respan.invalid/api/responses", json=ASKED)
+        request = module.Request("POST", "http://respan.invalid/api/chat/completions", json=ASKED)
         response = await transport.handle_async_request(request)
         await response.aread()
         return len(transport._clients)
@@ -556,7 +563,7 @@ def test_families_do_not_mix(upstream: Upstream) -> None:
     with LocalGateway([provider(upstream)]).transport() as transport:
         for family in FAMILIES:
             module = importlib.import_module(family)
-            request = module.Request("POST", "http://respan.invalid/api/responses", json=ASKED)
+            request = module.Request("POST", "http://respan.invalid/api/chat/completions", json=ASKED)
             response = transport.handle_request(request)
             assert type(response) is module.Response
             assert json.loads(response.read()) == COMPLETION

@@ -90,15 +90,23 @@ CALLED = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "f
         (CHAT, {"choices": []}, None),
         (CHAT, {"choices": None}, None),
         (RESPONSES, {"output": [item(TEXT, TEXT)]}, {"role": "assistant", "content": "HelloHello"}),
-        (RESPONSES, {"output": [{"type": "reasoning", "content": [{"text": "hm"}]}, item(TEXT)]}, {"role": "assistant", "content": "Hello"}),
+        (
+            RESPONSES,
+            {"output": [{"type": "reasoning", "content": [{"text": "hm"}]}, item(TEXT)]},
+            {"role": "assistant", "content": "Hello"},
+        ),
         (RESPONSES, {"output": [CALLED]}, {"role": "assistant", "content": None, "tool_calls": [CALL]}),
-        (RESPONSES, {"output": [item({"type": "refusal", "refusal": "No"})]}, {"role": "assistant", "content": None, "refusal": "No"}),
+        (
+            RESPONSES,
+            {"output": [item({"type": "refusal", "refusal": "No"})]},
+            {"role": "assistant", "content": None, "refusal": "No"},
+        ),
         (RESPONSES, {"output": [item({"text": 7})]}, None),
         (RESPONSES, {"output": "x"}, None),
         (RESPONSES, {}, None),
         (EMBEDDINGS, {"data": []}, None),
     ],
-)  # fmt: skip
+)
 def test_what_a_whole_answer_says(path, answer, expected) -> None:
     """The first choice's message; on Responses the texts and calls of all items."""
     assert completion_message_of(path, answer) == expected
@@ -107,17 +115,23 @@ def test_what_a_whole_answer_says(path, answer, expected) -> None:
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (deltas({"role": "assistant", "content": ""}, {"content": "Hel"}, {"content": "lo"}, {}), {"role": "assistant", "content": "Hello"}),
+        (
+            deltas({"role": "assistant", "content": ""}, {"content": "Hel"}, {"content": "lo"}, {}),
+            {"role": "assistant", "content": "Hello"},
+        ),
         (deltas({"role": "assistant", "content": ""}, {}), {"role": "assistant", "content": ""}),
         (deltas({"role": "assistant"}), {"role": "assistant", "content": None}),
         (deltas({"content": "a"}) + deltas({"content": "b"}, index=1), {"role": "assistant", "content": "a"}),
-        (deltas({"content": None, "refusal": "N"}, {"refusal": "o"}), {"role": "assistant", "content": None, "refusal": "No"}),
+        (
+            deltas({"content": None, "refusal": "N"}, {"refusal": "o"}),
+            {"role": "assistant", "content": None, "refusal": "No"},
+        ),
         (deltas(None, "x"), None),
         (events({"choices": "x"}, 7, {}), None),
         ([], None),
     ],
     ids=range(8),
-)  # fmt: skip
+)
 def test_what_a_stream_of_chunks_says(answer, expected) -> None:
     """The pieces of the first choice, put together as far as they came."""
     assert completion_message_of(CHAT, answer) == expected

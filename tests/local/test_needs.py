@@ -96,7 +96,13 @@ def test_depth_does_not_matter() -> None:
 
 
 NEEDS = Needs(tools=True, images=True, json_schema=True, context=1000, output=100)
-ABLE: dict[str, Any] = {"tools": True, "vision": True, "json_schema": True, "context": 1000, "max_output": 100}
+ABLE: dict[str, Any] = {
+    "tools": True,
+    "vision": True,
+    "json_schema": True,
+    "context": 1000,
+    "max_output": 100,
+}
 
 
 @pytest.mark.parametrize(

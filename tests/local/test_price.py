@@ -148,7 +148,7 @@ def test_the_estimate_takes_the_dearest_kind() -> None:
     ("size", "dollars"), [(200_000, (1.25, 10)), (200_001, (2.5, 15)), (500_001, (2.5, 20))]
 )
 def test_the_estimate_knows_which_steps_a_prompt_can_reach(size, dollars) -> None:
-    """A short body cannot have a long prompt, so it is not held for one; the dearest step it can reach counts."""
+    """A short body cannot have a long prompt; of the steps in reach the dearest counts."""
     read, written = dollars
     assert estimate(size, 10, LONG) == (size * read + 10 * written) * 1000
 
@@ -178,7 +178,7 @@ def _prices(draw, *, steps: bool = True) -> Price:
 
 @given(price=_prices(), tokens=st.builds(Tokens, *[_COUNT] * 7), slack=st.integers(0, 5))
 def test_no_call_costs_more_than_its_estimate(price, tokens, slack) -> None:
-    """Whatever the provider counts, as long as a byte has at most one token and the answer keeps to its limit."""
+    """Whatever is counted, if a byte has at most one token and the answer keeps to its limit."""
     spent = cost(tokens, price)
     bound = estimate((tokens.prompt or 0) + slack, tokens.completion or 0, price)
 
@@ -199,7 +199,7 @@ def test_a_call_costs_between_its_cheapest_and_its_dearest_kind(price, tokens) -
 
 
 def test_money_fits_into_64_bits() -> None:
-    """The most that a provider can be believed, at the highest price there is, is still something a store keeps."""
+    """The most that a provider is believed, at the highest price there is, can still be kept."""
     most = Price(HIGHEST, HIGHEST)
 
     assert cost(Tokens(3 * MOST_TOKENS, 2 * MOST_TOKENS), most) < 2**63

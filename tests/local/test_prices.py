@@ -87,7 +87,7 @@ def test_a_table_is_copied() -> None:
         ({"m": {"input": -1, "output": 1}}, r"prices\['m'\]: Price: `input` is -1"),
         ({"m": {"input": 1, "output": 1, "above": 5}}, r"prices\['m'\]: Price: `above` must hold pairs"),
         ({"m": {"input": 1, "output": 1, "above": [[5, 6]]}}, "must be a Price"),
-        ({"m": (1, 1), "M": (1, 1)}, "differs from another key in case only"),
+        ({"m": (1, 1), "M": (1, 1)}, "another key differs in case only"),
         ({5: (1, 1)}, "no name of a model"),
         ([("m", (1, 1))], "got list"),
         ("m", "got str"),
@@ -202,7 +202,7 @@ def test_embeddings_have_no_output_to_be_charged(genai) -> None:
     ],
 )
 def test_units_of_the_package(listed, expected) -> None:
-    """What is charged besides tokens makes a price unknown, unless a usage does not tell whether it applies."""
+    """What is charged besides tokens makes a price unknown, unless nobody knows whether it applies."""
     assert _price(listed) == expected
 
 
@@ -235,7 +235,7 @@ STEPPED = Price(1, 2, cached=0.1, reasoning=3, above=((10, Price(4, 5, cached=0.
     ],
 )
 def test_a_request_may_bring_its_prices(price, prompt, completion, expected) -> None:
-    """They win for the whole of their side (params.yaml:413-418); one alone is no price where none is known."""
+    """They win for the whole of their side (params.yaml:413-418); one alone makes no price."""
     assert Prices.with_units(price, prompt, completion) == expected
 
 

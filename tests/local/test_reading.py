@@ -11,11 +11,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from respan_openai._params import LEGACY, NAMES
-from respan_openai.local import contract
+from respan_openai._params import NAMES
+from respan_openai.local import reading
+from respan_openai.local.contract import ContractError
 
 
-CHAT, RESPONSES = contract.PATHS
+CHAT, RESPONSES, EMBEDDINGS, SPEECH, TRANSCRIPTIONS = reading.POSTED
+
+#: What must be there besides the model.
+NEEDED: dict[str, dict[str, Any]] = {path: {name: []} for path, name in reading.POSTED.items()}
 
 
 def encoded(value: Any) -> str:
@@ -23,18 +27,30 @@ def encoded(value: Any) -> str:
     return base64.b64encode(json.dumps(value).encode()).decode()
 
 
-def read(fields: dict[str, Any], headers: dict[str, str] | None = None, path: str = CHAT) -> contract.Asked:
-    """Read a request with a model in it."""
-    return contract.read(path, headers or {}, json.dumps({"model": "m", **fields}).encode())
+def read(fields: dict[str, Any], headers: dict[str, str] | None = None, path: str = CHAT) -> reading.Asked:
+    """Read a request that has what it must have."""
+    body = {"model": "m", **NEEDED[path], **fields}
+    return reading.read(path, headers or {}, json.dumps(body).encode())
+
+
+def own(asked: reading.Asked) -> dict[str, Any]:
+    """Fields for the provider besides those that must be there."""
+    return {name: value for name, value in asked.fields.items() if name not in {"model", *NEEDED[asked.path]}}
+
+
+def answer_to(fields: Any, headers: dict[str, str] | None = None, path: str = CHAT) -> tuple[int, Any]:
+    """Status and body of the refusal of a request."""
+    body = fields if isinstance(fields, bytes) else json.dumps(fields).encode()
+    with pytest.raises(ContractError) as caught:
+        reading.read(path, headers or {}, body)
+    return caught.value.reply.status, json.loads(caught.value.reply.chunks[0])
 
 
 def refusal(fields: Any, headers: dict[str, str] | None = None, path: str = CHAT) -> dict[str, Any]:
-    """The error that a body is answered with."""
-    body = fields if isinstance(fields, bytes) else json.dumps(fields).encode()
-    with pytest.raises(contract.ContractError) as caught:
-        contract.read(path, headers or {}, body)
-    assert caught.value.reply.status == 400
-    return json.loads(caught.value.reply.chunks[0])["error"]
+    """The error that a request is answered with, which is 400."""
+    status, body = answer_to(fields, headers, path)
+    assert status == 400
+    return body["error"]
 
 
 # -- carriers
@@ -54,7 +70,7 @@ CARRIERS = {
 
 def carried(layers: dict[str, dict[str, Any]]) -> tuple[dict[str, Any], dict[str, str]]:
     """Body fields and headers with *layers*, one for each carrier named."""
-    fields: dict[str, Any] = {"model": "m"}
+    fields: dict[str, Any] = {"model": "m", "messages": []}
     headers: dict[str, str] = {}
     for name, params in layers.items():
         CARRIERS[name](params, fields, headers)
@@ -67,7 +83,7 @@ def test_each_carrier_is_read(carrier: str) -> None:
     asked = read(*carried({carrier: {"custom_identifier": "c"}}))
 
     assert asked.params == {"custom_identifier": "c"}
-    assert asked.upstream == {"model": "m"}
+    assert asked.fields == {"model": "m", "messages": []}
 
 
 @pytest.mark.parametrize(("weaker", "stronger"), list(combinations(CARRIERS, 2)))
@@ -104,7 +120,7 @@ def test_documented_winner_whatever_the_carriers_hold(layers: dict[str, dict[str
             expected["variables"] = merged
     fields, headers = carried(layers)
 
-    assert contract._parameters(CHAT, fields, headers) == expected
+    assert reading._parameters(CHAT, fields, headers) == expected
 
 
 def test_legacy_spelling_in_a_weaker_carrier() -> None:
@@ -157,88 +173,94 @@ def test_wrong_parameter_is_named(fields: dict[str, Any], param: str) -> None:
 # -- what is honoured
 
 
-REFUSED: dict[str, Any] = {
+HONOURED: dict[str, Any] = {
     "cache_enabled": True,
+    "cache_options": {"cache_by_customer": True},
+    "cache_ttl": 60,
     "credential_override": {"m": {"api_key": "k"}},
     "customer_api_keys": {"m": "k"},
     "customer_credentials": {"openai": "k"},
-    "customer_params": {"customer_identifier": "u", "period_budget": 1.0},
-    "delimiter": "|",
-    "field_name": "x",
-    "load_balance_group": {"group_id": "g"},
-    "load_balance_models": [{"model": "m", "weight": 1}],
-    "loadbalance_models": [{"model": "m", "weight": 1}],
-    "mock_response": "text",
-    "model_name_map": {"a": "azure/b"},
-    "prompt": {"prompt_id": "p"},
-    "request_breakdown": True,
-    "route_provider_override": "azure",
-    "variables": {"a": "b"},
-    "weight": 1,
-}
-
-ACCEPTED: dict[str, Any] = {
-    "cache_enabled": False,
-    "cache_options": {"cache_by_customer": True},
-    "cache_ttl": 60,
     "customer_identifier": "u",
-    "customer_params": {"customer_identifier": "u", "name": "n", "markup_percentage": 20},
+    "customer_params": {"customer_identifier": "u", "period_budget": 1.0, "markup_percentage": 20},
     "disable_fallback": True,
     "disable_log": True,
     "exclude_models": ["a"],
     "exclude_providers": ["a"],
     "fallback_models": ["a"],
     "first_token_timeout": 1.5,
+    "is_log_omitted": True,
+    "load_balance_group": {"group_id": "g"},
+    "load_balance_models": [{"model": "m", "weight": 1}],
+    "mock_response": "text",
+    "model_name_map": {"a": "azure/b"},
     "models": ["a", "b"],
     "positive_feedback": True,
+    "prompt": {"prompt_id": "p"},
     "properties": {"n": 1},
-    "request_breakdown": False,
+    "request_breakdown": True,
     "retry_params": {"retry_enabled": True},
+    "route_provider_override": "azure",
     "trace_unique_id": "t",
-    "prompt_unit_price": None,
+    "variables": {"a": "b"},
 }
+
+REFUSED: dict[str, Any] = {"delimiter": "|", "field_name": "x", "weight": 1}
+
+
+@pytest.mark.parametrize("name", HONOURED)
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_parameter_is_taken(name: str, carrier: str) -> None:
+    """A parameter arrives through whichever carrier, as it was sent, and never at the provider."""
+    asked = read(*carried({carrier: {name: HONOURED[name]}}))
+
+    assert asked.params == {name: HONOURED[name]}
+    assert own(asked) == {}
 
 
 @pytest.mark.parametrize("name", REFUSED)
 @pytest.mark.parametrize("carrier", CARRIERS)
-def test_what_would_change_the_answer_is_refused(name: str, carrier: str) -> None:
-    """A parameter that is not honoured yet is an error that names it, through whichever carrier."""
+def test_what_nobody_can_honour_is_refused(name: str, carrier: str) -> None:
+    """A parameter without a known meaning is an error that names it, and never left out in silence."""
     error = refusal(*carried({carrier: {name: REFUSED[name]}}))
 
-    assert error["code"] == "not_supported"
-    assert error["param"] == LEGACY.get(name, name)
-    assert f"`{error['param']}`" in error["message"]
+    assert (error["param"], error["code"]) == (name, "not_supported")
+    assert f"`{name}`" in error["message"]
 
 
-@pytest.mark.parametrize("name", ACCEPTED)
-def test_what_changes_nothing_is_accepted(name: str) -> None:
-    """Observing and failure-only parameters are taken, and kept from the provider."""
-    asked = read({name: ACCEPTED[name]})
-
-    assert asked.upstream == {"model": "m"}
-
-
-@pytest.mark.parametrize("name", sorted(contract._PROVIDERS))
+@pytest.mark.parametrize("name", sorted(reading._PROVIDERS))
 def test_providers_own_fields(name: str) -> None:
     """OpenAI's echo and Perplexity's fields pass at the top level, and are refused where they would be lost."""
     value: Any = {"echo": True, "max_steps": 1, "skills": []}.get(name, "x")
 
-    assert read({name: value}).upstream == {"model": "m", name: value}
-    assert refusal({"model": "m", "respan_params": {name: value}})["code"] == "not_supported"
+    assert own(read({name: value})) == {name: value}
+    error = refusal({"model": "m", "messages": [], "respan_params": {name: value}})
+    assert error["code"] == "not_supported"
 
 
-def test_every_parameter_is_decided() -> None:
-    """No parameter can be forgotten: the table has each name once, with a reason."""
-    listed = [name for _, _, names in contract._TABLE for name in names.split()]
+def test_what_is_refused_is_a_parameter() -> None:
+    """Only known parameters are refused, each for a reason; all others are honoured."""
+    assert reading.NOT_HONOURED.keys() == REFUSED.keys() | reading._PROVIDERS
+    assert reading.NOT_HONOURED.keys() <= NAMES
+    assert all(reading.NOT_HONOURED.values())
 
-    assert sorted(listed) == sorted(NAMES - LEGACY.keys())
-    assert all(treatment.reason for treatment in contract.PARAMETERS.values())
+
+# -- the headers
 
 
-@pytest.mark.parametrize("name", ["exclude_models", "exclude_providers"])
-def test_exclusions_without_a_model(name: str) -> None:
-    """Exclusions bind the router only, so they are refused exactly when it would have to choose."""
-    assert refusal({"models": ["a", "b"], name: ["a"]})["code"] == "not_supported"
+def test_headers_of_their_own() -> None:
+    """The route and the beta flags, of which empty ones do not count."""
+    headers = {"X-Respan-Route-Provider": "azure", "X-Respan-Beta": "token-breakdown-2026-03-26, ,b"}
+    asked = read({"route_provider_override": "other"}, headers)
+
+    assert asked.route == "azure"
+    assert asked.beta == {"token-breakdown-2026-03-26", "b"}
+
+
+def test_route_in_the_body() -> None:
+    """Without the header the parameter pins the provider (params.yaml, route_provider_override)."""
+    asked = read({"route_provider_override": "azure"})
+
+    assert (asked.route, asked.beta) == ("azure", frozenset())
 
 
 # -- names with two meanings
@@ -263,7 +285,7 @@ def test_metadata_goes_upstream_if_openai_takes_it(path: str, fields: dict[str, 
     """Metadata is always recorded, and sent on only in OpenAI's shape and where OpenAI allows it."""
     asked = read(fields, path=path)
 
-    assert ("metadata" in asked.upstream) is goes
+    assert ("metadata" in asked.fields) is goes
     assert asked.params.get("metadata") == fields["metadata"]
 
 
@@ -271,54 +293,103 @@ def test_metadata_of_a_weaker_carrier_stays_here() -> None:
     """What is said in respan_params is Respan's, whatever its shape."""
     asked = read({"respan_params": {"metadata": {"a": "b"}}}, path=RESPONSES)
 
-    assert asked.upstream == {"model": "m"}
+    assert own(asked) == {}
 
 
 def test_native_prompt_on_responses() -> None:
-    """OpenAI's own stored prompt passes through on Responses."""
-    asked = read({"prompt": {"id": "pmpt_1"}}, path=RESPONSES)
+    """OpenAI's own stored prompt passes through on Responses, and needs no input beside it."""
+    asked = read({"prompt": {"id": "pmpt_1"}, "input": None}, path=RESPONSES)
 
     assert asked.params == {}
-    assert asked.upstream["prompt"] == {"id": "pmpt_1"}
+    assert asked.fields["prompt"] == {"id": "pmpt_1"}
+
+
+def test_hint_of_a_transcription() -> None:
+    """OpenAI's ``prompt`` of a transcription is a text, and goes to the provider."""
+    assert own(read({"prompt": "names"}, path=TRANSCRIPTIONS)) == {"prompt": "names"}
+
+
+@pytest.mark.parametrize("path", [CHAT, RESPONSES])
+def test_prompt_of_respan(path: str) -> None:
+    """Respan's prompt stays here, and stands for the messages or the input."""
+    asked = reading.read(path, {}, b'{"model": "m", "prompt": {"prompt_id": "p"}}')
+
+    assert asked.params == {"prompt": {"prompt_id": "p"}}
+    assert asked.fields == {"model": "m"}
 
 
 @pytest.mark.parametrize(
-    ("path", "prompt", "code"),
+    ("path", "prompt", "param"),
     [
-        (RESPONSES, {"prompt_id": "p"}, "not_supported"),
-        (CHAT, {"prompt_id": "p"}, "not_supported"),
-        (CHAT, {"id": "p"}, "invalid_parameter"),
-        (RESPONSES, {"id": "p", "prompt_id": "p"}, "invalid_parameter"),
-        (RESPONSES, "text", "invalid_parameter"),
+        (CHAT, {"id": "p"}, "prompt"),
+        (RESPONSES, {"id": "p", "prompt_id": "p"}, "prompt"),
+        (RESPONSES, "text", "prompt"),
     ],
 )
-def test_prompt_of_respan(path: str, prompt: Any, code: str) -> None:
-    """Respan's prompt is refused, and a mixture of both is an error."""
-    assert refusal({"model": "m", "prompt": prompt}, path=path)["code"] == code
+def test_prompt_of_both(path: str, prompt: Any, param: str) -> None:
+    """What is neither the one prompt nor the other is an error that names it."""
+    error = refusal({"model": "m", **NEEDED[path], "prompt": prompt}, path=path)
+
+    assert error["code"] == "invalid_parameter"
+    assert error["param"].startswith(param)
 
 
-# -- model and body
+# -- what must be there
+
+
+@pytest.mark.parametrize("path", reading.POSTED)
+@pytest.mark.parametrize("holds", ["nothing", "null"])
+def test_field_that_must_be_there(path: str, holds: str) -> None:
+    """422, with the messages by field (contract.md, section 4), if what is to be answered is missing."""
+    needed = reading.POSTED[path]
+    body = {"model": "m"} if holds == "nothing" else {"model": "m", needed: None}
+    status, answer = answer_to(body, path=path)
+
+    assert status == 422
+    assert answer["errors"] == {needed: [f"{needed} is required."]}
+    assert answer["error"]["param"] == needed
 
 
 @pytest.mark.parametrize(
-    ("fields", "model"),
+    ("fields", "field"),
     [
-        ({"model": "a"}, "a"),
-        ({"models": ["b"]}, "b"),
-        ({"models": ["b", "c"]}, "b"),
-        ({"model": "a", "models": ["b"]}, "a"),
-        ({"model": None, "respan_params": {"models": ["d"]}}, "d"),
+        ({"model": ""}, "model"),
+        ({"model": 1}, "model"),
+        ({"model": ["m"]}, "model"),
+        ({"messages": "hello"}, "messages"),
+        ({"messages": {"role": "user"}}, "messages"),
+        ({"messages": ["hello"]}, "messages"),
+        ({"stream": 1}, "stream"),
+        ({"stream": []}, "stream"),
     ],
 )
-def test_model(fields: dict[str, Any], model: str) -> None:
-    """``model`` wins; a single candidate acts as the model; of several the first is asked."""
-    assert contract.read(CHAT, {}, json.dumps(fields).encode()).model == model
+def test_field_of_another_type(fields: dict[str, Any], field: str) -> None:
+    """422 that names the field; a parameter of Respan's that is wrong is 400."""
+    status, answer = answer_to({"model": "m", "messages": [], **fields})
+
+    assert (status, list(answer["errors"]), answer["error"]["param"]) == (422, [field], field)
 
 
-@pytest.mark.parametrize("fields", [{}, {"models": []}, {"model": ""}, {"model": 1}, {"model": None}])
-def test_no_model(fields: dict[str, Any]) -> None:
-    """Without a model there is nothing to ask for."""
-    assert refusal(fields)["param"] == "model"
+@pytest.mark.parametrize("fields", [{}, {"model": None}, {"models": ["a", "b"]}])
+def test_model_may_be_missing(fields: dict[str, Any]) -> None:
+    """Then the router chooses (reference 003:79-81)."""
+    assert reading.read(CHAT, {}, json.dumps({"messages": [], **fields}).encode()).model is None
+
+
+def test_model_is_as_asked() -> None:
+    """With its prefix, whatever else names models."""
+    assert read({"model": "azure/a", "models": ["b"]}).model == "azure/a"
+
+
+@pytest.mark.parametrize(
+    ("stream", "streams"), [(True, True), (False, False), (None, False), ("true", True), ("false", False)]
+)
+def test_stream(stream: Any, streams: bool) -> None:
+    """Said in JSON as a boolean, in a form as a word."""
+    assert read({"stream": stream}).streams is streams
+
+
+# -- body
 
 
 @pytest.mark.parametrize("body", [b"", b"x", b"[]", b"null", b'"m"', b'{"a": NaN}', b"[" * 100_000, b"\xff"])
@@ -329,24 +400,67 @@ def test_body_that_is_no_object(body: bytes) -> None:
 
 def test_untouched_body_stays_byte_for_byte() -> None:
     """A body without parameters is not rewritten, so nothing in it can change."""
-    body = b'{ "temperature": 1.0, "model":"m", "text": "\\u00e9" }'
-    asked = contract.read(CHAT, {}, body)
+    body = b'{ "messages": [],"temperature": 1.0, "model":"m", "text": "\\u00e9" }'
+    asked = reading.read(CHAT, {}, body)
 
-    assert asked.body_for("m") == body
-    assert asked.body_for("n") == body.replace(b'"m"', b'"n"')
+    assert asked.body_for("m", asked.fields) == body
+    assert asked.body_for("n", asked.fields) == body.replace(b'"m"', b'"n"')
 
 
 def test_body_without_parameters() -> None:
     """Parameters are taken out, and the rest stays."""
     asked = read({"temperature": 1.5, "custom_identifier": "c"})
 
-    assert json.loads(asked.body_for("n")) == {"model": "n", "temperature": 1.5}
+    assert json.loads(asked.body_for("n", asked.fields)) == {"model": "n", "messages": [], "temperature": 1.5}
+
+
+def test_body_with_other_fields() -> None:
+    """Fields that the gateway has changed are what is sent, even if the body held OpenAI's only."""
+    asked = read({})
+    sent = asked.body_for("m", {**asked.fields, "stream_options": {"include_usage": True}})
+
+    assert json.loads(sent) == {"model": "m", "messages": [], "stream_options": {"include_usage": True}}
 
 
 @pytest.mark.parametrize("value", ["1e400", '"\\ud800"'])
 def test_body_that_cannot_be_rewritten(value: str) -> None:
     """A value that Python reads but JSON cannot carry is 400 as soon as it would have to be rewritten."""
-    body = f'{{"model":"m","custom_identifier":"c","x":{value}}}'.encode()
+    body = f'{{"model":"m","messages":[],"custom_identifier":"c","x":{value}}}'.encode()
+    asked = reading.read(CHAT, {}, body)
 
-    with pytest.raises(contract.ContractError):
-        contract.read(CHAT, {}, body).body_for("m")
+    with pytest.raises(ContractError):
+        asked.body_for("m", asked.fields)
+
+
+# -- paths
+
+
+@pytest.mark.parametrize("path", [*reading.POSTED, reading.MODELS])
+@pytest.mark.parametrize("tail", [b"", b"/", b"?format=json"])
+def test_paths(path: str, tail: bytes) -> None:
+    """What is served, with a slash behind it or not; the query is not looked at."""
+    method = "GET" if path == reading.MODELS else "POST"
+
+    assert reading.served(method, b"/api" + path.encode() + tail) == path
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/api/files", 404),
+        ("POST", "/api", 404),
+        ("POST", "/api/chat", 404),
+        ("POST", "/api/responses/r_1", 404),
+        ("GET", "/api/chat/completions", 405),
+        ("POST", "/api/models", 405),
+    ],
+)
+def test_paths_that_are_not_served(method: str, path: str, status: int) -> None:
+    """404 with a list of those that are, and 405 with the method that is allowed."""
+    with pytest.raises(ContractError) as caught:
+        reading.served(method, path.encode())
+    reply = caught.value.reply
+
+    assert (reply.status, list(json.loads(reply.chunks[0]))) == (status, ["detail"])
+    allowed = {"/api/models": "GET", "/api/chat/completions": "POST"}.get(path)
+    assert dict(reply.headers).get("Allow") == allowed

@@ -128,6 +128,8 @@ def test_the_stream_is_as_if_nobody_had_asked(layout, spaced, line) -> None:
         DONE,
         b": keep-alive\n\n",
         b'event: error\ndata: {"error":{"message":"no"}}\n\n',
+        b': x,"usage":null}\n\n',
+        b'data: {"choices":[]}\n: x,"usage":null}\n\n',
         b'data: {"usage"\n\n',
         b'data: "usage"\n\n',
         b'data: ["usage"]\n\n',
@@ -199,7 +201,7 @@ _JSON = st.recursive(
     spaced=st.booleans(),
 )
 def test_no_chunk_is_damaged(chunk, spaced) -> None:
-    """Whatever a chunk holds, its caller gets it, with or without a usage that is null, or it only told the usage."""
+    """Its caller gets it, with or without a usage that is null, unless it only told the usage."""
     got, usage = hidden(event(chunk, spaced=spaced))
     without = {name: value for name, value in chunk.items() if name != "usage"}
 
@@ -269,9 +271,18 @@ def test_the_end_of_a_stream(sent, ends) -> None:
 
 
 @pytest.mark.parametrize(
-    "sent", [b"", b": x\n\n", DONE, b"data: 7\n\n", b"data: {}", b"data: \xff\n\n", b"data: " + b"[" * 100_000 + b"\n\n"],
+    "sent",
+    [
+        b"",
+        b": x\n\n",
+        DONE,
+        b"data: 7\n\n",
+        b"data: {}",
+        b"data: \xff\n\n",
+        b"data: " + b"[" * 100_000 + b"\n\n",
+    ],
     ids=range(7),
-)  # fmt: skip
+)
 def test_events_without_an_object(sent) -> None:
     """They hold none, however they are broken."""
     assert object_in(sent) is None

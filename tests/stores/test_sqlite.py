@@ -356,20 +356,29 @@ def test_r6_deleted_under_us(open_store: Callable[..., SQLiteStore], path: Path,
 # -- R7: what the file holds
 
 
-@pytest.mark.parametrize("content", [b"garbage" * 1000, b"x", b"SQLite format 3\x00" + b"\xff" * 5000])
+@pytest.mark.parametrize("content", [b"garbage" * 1000, b"garbage", b"SQLite format 3\x00" + b"\xff" * 5000])
 def test_r7_garbage_is_set_aside(open_store: Callable[..., SQLiteStore], path: Path, content: bytes) -> None:
     """R7: the file is renamed, with a warning at the caller's line, and a new one begun; nothing is deleted."""
     path.write_bytes(content)
-    path.with_name("store.db-wal").write_bytes(b"wal")
 
     with pytest.warns(RespanWarning, match="damaged-1") as warned:
         store = open_store()
 
     assert warned[0].filename == __file__
     assert path.with_name("store.db.damaged-1").read_bytes() == content
-    assert path.with_name("store.db.damaged-1-wal").read_bytes() == b"wal"
     use(store)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_r7_files_beside_it_go_along(path: Path) -> None:
+    """R7: a write-ahead log that another process keeps open must not be read into the new file."""
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(f"store.db{suffix}").write_text(suffix)
+
+    assert _files.set_aside(path) == path.with_name("store.db.damaged-1")
+    assert {
+        each.name.removeprefix("store.db.damaged-1"): each.read_text() for each in path.parent.iterdir()
+    } == {suffix: suffix for suffix in ("", "-wal", "-shm")}
 
 
 def test_r7_garbage_a_second_time(open_store: Callable[..., SQLiteStore], path: Path) -> None:
@@ -591,7 +600,14 @@ def test_path_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize(
     "options",
-    [{"max_bytes": 0}, {"max_bytes": None}, {"max_rows": 0}, {"wait": 0}, {"wait": float("inf")}, {"wait": "1"}],
+    [
+        {"max_bytes": 0},
+        {"max_bytes": None},
+        {"max_rows": 0},
+        {"wait": 0},
+        {"wait": float("inf")},
+        {"wait": "1"},
+    ],
 )
 def test_options_are_checked(path: Path, options: dict[str, Any]) -> None:
     """A bound or a wait of nothing is an error that names the argument, before a file is made."""
