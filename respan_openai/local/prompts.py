@@ -248,8 +248,9 @@ class StoredPrompt:
 
     @property
     def draft(self) -> int | None:
-        """The highest number that is not deployed, even if the deployed one is higher; ``None`` if none."""
-        return max(self.versions.keys() - {self.deployed}, default=None)
+        """The highest number, if it is above the deployed one; ``None`` if the newest version is deployed."""
+        newest = max(self.versions, default=0)
+        return newest if newest > (self.deployed or 0) else None
 
     def number(self, wanted: int | Literal["latest"] | None = None) -> int | None:
         """The number of the version that a request means; ``None`` if there is no such version.

@@ -69,7 +69,7 @@ class Asked:
 
     Attributes:
         path: Below ``/api``.
-        route: The provider that the route header or ``route_provider_override`` names, or ``None``.
+        route: The provider that the route header names, or ``None``.
         beta: Feature flags of ``X-Respan-Beta``.
         params: Respan's parameters of all carriers, checked.
         fields: OpenAI's fields.
@@ -138,7 +138,7 @@ def read(path: str, headers: Mapping[str, str], body: bytes) -> Asked:
     _check_fields(path, fields, params)
     return Asked(
         path=path,
-        route=headers.get(ROUTE_HEADER, params.get("route_provider_override")),
+        route=headers.get(ROUTE_HEADER),
         beta=frozenset(flag.strip() for flag in headers.get(BETA_HEADER, "").split(",") if flag.strip()),
         params=params,
         fields=fields,

@@ -216,7 +216,7 @@ def test_what_is_none_counts_as_left_out() -> None:
         ((1, 2, 3), 2, 4, None),
         # "the most recent draft version (not deployed)", reference 003:3
         ((1, 2, 3), 2, "latest", 3),
-        ((1, 2, 3), 3, "latest", 2),
+        ((1, 2, 3), 3, "latest", 3),  # what is older than the deployed version is no draft of the next one
         ((1, 2, 10), None, "latest", 10),
         ((1,), 1, "latest", 1),
     ],

@@ -148,7 +148,7 @@ def test_r11_down(namespace: str) -> None:
     with closing(RedisStore(f"redis://127.0.0.1:{port}", namespace=namespace, clock=clock)) as store:
         for method in methods(store):
             clock.now += 6
-            with pytest.raises(StoreError, match="cannot be reached|did not answer"):
+            with pytest.raises(StoreError, match=r"cannot be reached|did not answer"):
                 method()
 
 
@@ -277,7 +277,7 @@ def test_r11_budget_that_is_no_number(store: RedisStore, server: Any, namespace:
 
 
 def test_budget_below_nothing(store: RedisStore, server: Any, namespace: str) -> None:
-    """A server that has thrown a budget away counts from 0, and below after a settling; it can be used again."""
+    """A server that has thrown a budget away counts from 0, and below after a settling."""
     store.reserve("h1", [Charge("a", "w", 10, 20)], NOW, LATER)
     server.delete(*(key for key in keys_of(server, namespace) if b"taken" in key))
     store.settle("h1", [3], NOW)

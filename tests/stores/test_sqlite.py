@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from respan_openai.exceptions import ConfigError, RespanWarning, StoreError
-from respan_openai.stores import _files, _schema
+from respan_openai.stores import _files, _opening, _schema
 from respan_openai.stores.protocol import FIELDS, Charge
 from respan_openai.stores.sqlite import SQLiteStore
 
@@ -148,7 +148,7 @@ def test_r2_killed_between_reserve_and_settle(path: Path, python: Callable[..., 
 
 
 def test_r3_ledger_waits_for_the_disk(store: SQLiteStore) -> None:
-    """R3: commits to budgets, customers and prompts are synchronous (FULL is 2), those to cache and log are not."""
+    """R3: commits to budgets and records are synchronous (FULL is 2), those to cache and log are not."""
     for connection, level in ((store._ledger, 2), (store._quick, 1)):
         with connection.reading(1) as db:
             assert db.execute("PRAGMA synchronous").fetchone() == (level,)
@@ -291,7 +291,7 @@ def test_r5_no_transaction_begins_by_reading(store: SQLiteStore) -> None:
 
 
 def test_r6_disk_full(store: SQLiteStore) -> None:
-    """R6: what does not fit is an error that says so, nothing of it is kept, and the rest can still be read."""
+    """R6: what does not fit is an error that says so; nothing of it is kept, the rest can be read."""
     use(store)
     for connection in (store._ledger, store._quick):
         with connection.reading(1) as db:
@@ -312,7 +312,8 @@ def test_r6_file_that_may_not_grow(path: Path, python: Callable[..., Any]) -> No
     """R6: a limit of the operating system is an error as well, and costs nothing that was there before."""
     code = (
         "import resource, sys; from respan_openai.exceptions import StoreError;"
-        "from respan_openai.stores.protocol import Charge; from respan_openai.stores.sqlite import SQLiteStore\n"
+        "from respan_openai.stores.protocol import Charge\n"
+        "from respan_openai.stores.sqlite import SQLiteStore\n"
         "store = SQLiteStore(sys.argv[1]); store.reserve('h', [Charge('a', 'w', 5)], 1000.0, 1600.0)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
         "for n in range(100):\n"
@@ -358,7 +359,7 @@ def test_r6_deleted_under_us(open_store: Callable[..., SQLiteStore], path: Path,
 
 @pytest.mark.parametrize("content", [b"garbage" * 1000, b"garbage", b"SQLite format 3\x00" + b"\xff" * 5000])
 def test_r7_garbage_is_set_aside(open_store: Callable[..., SQLiteStore], path: Path, content: bytes) -> None:
-    """R7: the file is renamed, with a warning at the caller's line, and a new one begun; nothing is deleted."""
+    """R7: the file is renamed, with a warning at the caller's line, and a new one begun."""
     path.write_bytes(content)
 
     with pytest.warns(RespanWarning, match="damaged-1") as warned:
@@ -468,6 +469,21 @@ def test_file_that_cannot_be_opened(path: Path, monkeypatch: pytest.MonkeyPatch)
 
     with pytest.raises(StoreError, match=r"store\.db cannot be opened"):
         SQLiteStore(path)
+
+
+def test_file_that_others_are_using(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is locked when it is opened is waited for, some seconds at most."""
+    with foreign(path) as other:
+        other.execute("CREATE TABLE theirs (x)")
+        other.execute(f"PRAGMA application_id = {_schema.APPLICATION}")
+        other.execute("BEGIN IMMEDIATE")
+        monkeypatch.setattr(_opening, "_WAIT", 0.02)
+        with pytest.raises(StoreError, match="locked by another process"):
+            SQLiteStore(path)
+
+        monkeypatch.setattr(_opening, "_WAIT", 30)
+        monkeypatch.setattr(_opening.time, "sleep", lambda _: other.execute("ROLLBACK"))
+        SQLiteStore(path).close()
 
 
 def test_every_field_has_a_column(store: SQLiteStore, path: Path) -> None:
@@ -705,7 +721,7 @@ print(store.taken("a", "w"))
 
 
 def test_r10_fork_after_open(path: Path, python: Callable[..., Any]) -> None:
-    """R10: while threads write, a child has connections of its own, no lock that is held, and the same budgets."""
+    """R10: though threads write, a child has connections of its own, no held lock, and the same budgets."""
     assert python(FORKING, path).communicate(timeout=120)[0] == "6\n"
     assert value(path, "PRAGMA integrity_check") == "ok"
 
@@ -845,9 +861,14 @@ def test_budget_beyond_64_bits(store: SQLiteStore) -> None:
 
 def test_interrupted_write_is_taken_back(store: SQLiteStore) -> None:
     """Ctrl-C within a transaction leaves nothing of it, and no lock."""
-    with pytest.raises(KeyboardInterrupt), store._ledger.writing(1) as db:
-        db.execute("INSERT INTO prompts VALUES ('p', '{}')")
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with store._ledger.writing(1) as db:
+            db.execute("INSERT INTO prompts VALUES ('p', '{}')")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
 
     assert store.prompt("p") is None
     worker = threading.Thread(target=use, args=(store,))

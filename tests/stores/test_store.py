@@ -530,7 +530,7 @@ def test_threads_do_not_overspend(store: Any) -> None:
 def test_threads_settle_once(store: Any) -> None:
     """One hold, settled by many at once: one of them does it."""
     store.reserve("h", [Charge("a", "w", 50)], NOW, LATER)
-    in_threads(lambda n: store.settle("h", [3], NOW))
+    in_threads(lambda _: store.settle("h", [3], NOW))
 
     assert store.taken("a", "w") == 3
 
