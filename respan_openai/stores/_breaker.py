@@ -36,9 +36,8 @@ class Breaker:
             now = self._clock()
             if now < self._refusing_until:
                 return False
-            self._refusing_until = (
-                now + self._rest
-            )  # for the others, until it is known what becomes of this one
+            # The others are refused until it is known what becomes of this one.
+            self._refusing_until = now + self._rest
             return True
 
     def succeeded(self) -> None:

@@ -47,6 +47,7 @@ _LEDGER = (
 _RECORDS = (
     "CREATE TABLE customers (identifier TEXT PRIMARY KEY, fields TEXT NOT NULL)",
     "CREATE TABLE prompts (prompt_id TEXT PRIMARY KEY, prompt TEXT NOT NULL)",
+    "CREATE TABLE secret (id INTEGER PRIMARY KEY CHECK (id = 1), value BLOB NOT NULL)",
 )
 
 _LOG = (

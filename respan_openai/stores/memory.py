@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import islice
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from ._amounts import check_amounts
 from ._forks import watch
 from ._parts import Cache, Kept, Ledger, Log
 from ._values import check_where, dumped, loaded, most_rows, positive, row_of
-from .protocol import FIELDS
+from .protocol import FIELDS, SECRET_BYTES
 
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class MemoryStore:
         self._log = Log(most_rows("MemoryStore(max_rows=...)", max_rows))
         self._customers: dict[str, str] = {}
         self._prompts: dict[str, str] = {}
+        self._secret = os.urandom(SECRET_BYTES)
         self._lock = Lock()
         watch(self)
 
@@ -99,6 +101,10 @@ class MemoryStore:
     def save_prompt(self, prompt_id: str, prompt: Mapping[str, Any]) -> None:
         """See :meth:`Store.save_prompt`."""
         self._prompts[prompt_id] = dumped(prompt)
+
+    def secret(self) -> bytes:
+        """See :meth:`Store.secret`."""
+        return self._secret
 
     def log(self, row: Row) -> None:
         """See :meth:`Store.log`."""

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     Row = dict[str, Any]
 
 
-__all__ = ["FIELDS", "Charge", "Store"]
+__all__ = ["FIELDS", "SECRET_BYTES", "Charge", "Store"]
+
+
+#: Length of ``Store.secret()``.
+SECRET_BYTES = 32
 
 
 #: Fields of a log row that ``Store.entries`` can be asked for, besides ``id`` and ``at``.
@@ -128,6 +132,13 @@ class Store(Protocol):
 
         Raises:
             ParamsError: if *where* names something else.
+        """
+        ...
+
+    def secret(self) -> bytes:
+        """32 random bytes, made when they are first asked for: the same for all who share the store, for good.
+
+        For marks of credentials (an HMAC), which must mean nothing to whoever has no access to the store.
         """
         ...
 

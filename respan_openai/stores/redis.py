@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import struct
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from ..exceptions import StoreError
+from ..exceptions import ConfigError, StoreError
 from ._amounts import check_amounts, fitting, held_already, room
 from ._redis_client import Client
 from ._scripts import LOG, PAGE, RESERVE, SETTLE
 from ._values import check_where, dumped, loaded, most_rows, row_of
+from .protocol import SECRET_BYTES
 
 
 if TYPE_CHECKING:
@@ -23,8 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["RedisStore"]
 
 
-# Part of every key. A release that keeps something else under one counts up, and does not see what others
-# keep.
+# Part of every key. A release that keeps something else under its keys counts up, and sees none of the old.
 _LAYOUT: Final = 1
 _LONGEST_NAME: Final = 200
 _LONGEST_EXPIRY_MS: Final = 10 * 366 * 24 * 3600 * 1000  # Redis refuses one that leads beyond 64 bits
@@ -74,6 +75,8 @@ class RedisStore:
         timeout: float = 0.05,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        if not namespace:
+            raise ConfigError("RedisStore(namespace=...) must not be empty: others may use the same server.")
         self._max_rows = most_rows("RedisStore(max_rows=...)", max_rows)
         self._client = Client(url, timeout=timeout, clock=clock)
         self._prefix = f"{namespace}:{_LAYOUT}"
@@ -152,6 +155,13 @@ class RedisStore:
     def save_prompt(self, prompt_id: str, prompt: Mapping[str, Any]) -> None:
         """See :meth:`Store.save_prompt`."""
         self._client.ask("SET", self._key("prompt", prompt_id), dumped(prompt))
+
+    def secret(self) -> bytes:
+        """See :meth:`Store.secret`."""
+        key, made = self._key("secret", "1"), os.urandom(SECRET_BYTES).hex()
+        return bytes.fromhex(
+            bytes(self._client.ask_together(("SET", key, made, "NX"), ("GET", key))[-1]).decode()
+        )
 
     # -- log
 

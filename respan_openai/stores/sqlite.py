@@ -10,6 +10,7 @@ fork from one place.
 from __future__ import annotations
 
 import math
+import os
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,10 @@ from ._connection import Connection
 from ._forks import watch
 from ._opening import checked_path, open_file
 from ._values import check_where, dumped, loaded, most_rows, positive, row_of, seconds
-from .protocol import FIELDS
+from .protocol import FIELDS, SECRET_BYTES
 
 
 if TYPE_CHECKING:
-    import os
     import sqlite3
     from collections.abc import Mapping, Sequence
 
@@ -188,6 +188,12 @@ class SQLiteStore:
         text = dumped(prompt)
         with self._ledger.writing(self._wait) as db:
             db.execute("INSERT OR REPLACE INTO prompts VALUES (?, ?)", (prompt_id, text))
+
+    def secret(self) -> bytes:
+        """See :meth:`Store.secret`."""
+        with self._ledger.writing(self._wait) as db:
+            db.execute("INSERT OR IGNORE INTO secret VALUES (1, ?)", (os.urandom(SECRET_BYTES),))
+            return bytes(db.execute("SELECT value FROM secret").fetchone()[0])
 
     # -- log
 

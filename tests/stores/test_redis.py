@@ -481,6 +481,12 @@ def test_timeout_is_checked(timeout: Any) -> None:
         RedisStore("redis://localhost", timeout=timeout)
 
 
+def test_namespace_is_checked() -> None:
+    """Keys without a beginning of their own would be mixed up with those of others."""
+    with pytest.raises(ConfigError, match="namespace"):
+        RedisStore("redis://localhost", namespace="")
+
+
 def test_extra_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without redis-py the error names what to install."""
     monkeypatch.setitem(sys.modules, "redis", None)

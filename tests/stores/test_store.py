@@ -607,3 +607,17 @@ def test_closing_twice(store: Any, kind: str) -> None:
         ):
             with pytest.raises(StoreError, match="closed"):
                 method()
+
+
+# -- the secret
+
+
+def test_secret_is_made_once(store: Any) -> None:
+    """32 bytes, the same at each call."""
+    assert len(store.secret()) == 32
+    assert store.secret() == store.secret()
+
+
+def test_secret_is_shared_as_the_data_is(make: Any, kind: str) -> None:
+    """Two openings of one store have one secret; memory is shared with nobody."""
+    assert (make().secret() == make().secret()) is (kind != "memory")
