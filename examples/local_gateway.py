@@ -7,6 +7,8 @@ one thing that the gateway does; the lines below it are what came of it.
 from __future__ import annotations
 
 import json
+import queue
+import signal
 import tempfile
 import threading
 import urllib.request
@@ -28,6 +30,7 @@ from respan_openai import (
     last_call,
     wrap,
 )
+from respan_openai.local.serving import serve
 
 
 ASK = [{"role": "user", "content": "What is a gateway?"}]
@@ -111,6 +114,7 @@ def main() -> None:
         )
         with wrap(OpenAI(api_key="unused"), gateway=local) as client:
             walk(client, local)
+        on_a_socket(local)
 
         local.store.close()
     server.shutdown()
@@ -128,9 +132,8 @@ def walk(client: OpenAI, local: LocalGateway) -> None:
     print("  ", client.embeddings.create(model="echo/e", input="a word").data[0].embedding[:2])
 
     head("2  Model choice: the router takes the cheapest model that can do it")
-    plain = create(messages=ASK, models=["fast/m", "cheap/m"])
-    with_tools = create(messages=ASK, models=["fast/m", "cheap/m"], tools=[TOOL])
-    for answer in (plain, with_tools):
+    for needs in ({}, {"tools": [TOOL]}):
+        answer = create(messages=ASK, models=["fast/m", "cheap/m"], **needs)
         print("  ", answer.choices[0].message.content, "|", newest(local)["why"])
     create(messages=ASK, load_balance_group={"group_id": "both"})
     print("  ", newest(local)["why"])
@@ -156,9 +159,9 @@ def walk(client: OpenAI, local: LocalGateway) -> None:
 
     head("7  Customers: a budget is kept before anything is sent")
     customer = {"customer_identifier": "ada", "total_budget": 0.05, "markup_percentage": 10}
-    for _ in range(3):
+    for _ in range(2):
         try:
-            create(model="fast/m", messages=ASK, max_tokens=3000, customer_params=customer)
+            create(model="fast/m", messages=ASK, max_tokens=5000, customer_params=customer)
             print(f"   paid {newest(local)['customer_cost']:.4f} USD")
         except openai.RateLimitError as exc:
             print("  ", exc.status_code, exc.body["detail"])
@@ -178,6 +181,30 @@ def walk(client: OpenAI, local: LocalGateway) -> None:
     head("11 Providers: Azure's deployments, and others")
     create(model="azure/gpt-4o", messages=ASK, model_name_map={"azure/gpt-4o": "azure/my-gpt4"})
     print("  ", newest(local)["attempts"][0]["model"])
+
+
+def on_a_socket(local: LocalGateway) -> None:
+    """The same gateway for other processes, until this one has seen enough."""
+    head("12 respan-openai serve: the same on a socket")
+    addresses: queue.Queue[str] = queue.Queue()
+    stop = threading.Thread(target=look_and_leave, args=(addresses, local))
+    stop.start()
+    serve(local, port=0, announce=addresses.put)
+    stop.join()
+
+
+def look_and_leave(addresses: queue.Queue[str], local: LocalGateway) -> None:
+    """Call the server, read its page, and stop it as Ctrl-C would."""
+    base_url = next(word for word in addresses.get(timeout=20).split() if word.startswith("http"))
+    try:
+        answer = OpenAI(base_url=base_url, api_key="unused").chat.completions.create(model="echo/m", messages=ASK)
+        print("  ", answer.choices[0].message.content)
+        head("13 A page to look at: the log, live")
+        origin = base_url.removesuffix("/").removesuffix("/api")
+        with urllib.request.urlopen(origin) as page:  # noqa: S310 - ourselves
+            print("  ", page.status, page.headers["content-type"], "| rows:", len(local.store.entries()))
+    finally:
+        signal.raise_signal(signal.SIGINT)
 
 
 TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object", "properties": {}}}}

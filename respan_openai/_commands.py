@@ -51,9 +51,8 @@ def serve_command(  # noqa: PLR0917 -- typer calls it by name
     gateway lets in: RESPAN_SERVE_API_KEYS, or as the file says.
     """
     gateway = configured_gateway(config, echo=echo, store=store, prompts=prompts, prices=prices)
-    if echo:
-        _say("Every answer is an echo of its prompt: no provider is asked.")
-    serve(gateway, host, port, stop_seconds=stop_seconds, announce=_say)
+    note = "Every answer is an echo of its prompt: no provider is asked.\n" if echo else ""
+    serve(gateway, host, port, stop_seconds=stop_seconds, announce=lambda where: _say(note + where))
 
 
 def _say(text: str) -> None:

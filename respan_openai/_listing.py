@@ -21,6 +21,10 @@ _HEADS: Final = ("Time (UTC)", "Status", "Model", "Provider", "Customer", "Token
 _NUMBERS: Final = frozenset({"Tokens", "Cost", "Latency", "First token"})
 
 
+#: Columns of text where no terminal says how many it has.
+_WIDTH: Final = 220
+
+
 def where_from(conditions: Iterable[str]) -> dict[str, object]:
     """What ``Store.entries`` is asked for, from ``name=value`` texts.
 
@@ -58,7 +62,7 @@ def printed(rows: Sequence[Mapping[str, Any]], to: TextIO) -> None:
         table.add_column(head, justify="right" if head in _NUMBERS else "left", overflow="fold")
     for line in lines:
         table.add_row(*map(Text, line))  # as text: rich would read markup out of names
-    Console(file=to).print(table)
+    Console(file=to, width=None if to.isatty() else _WIDTH).print(table)
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:

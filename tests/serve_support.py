@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 import httpx2
 import uvicorn
@@ -106,6 +108,16 @@ def served(gateway: Any, **options: Any) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join()
+
+
+def refuses_connections(base: str) -> bool:
+    """Whether nobody listens there any more."""
+    parts = urlsplit(base)
+    try:
+        socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE).close()
+    except ConnectionError:  # reset, if it stopped in between
+        return True
+    return False
 
 
 def row(**values: Any) -> dict[str, Any]:

@@ -165,7 +165,7 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, None]) -> None
     # Cancelled as a task, not as a scope of anyio: what ends a call (settling its cost, its row in the log) awaits, and
     # in a cancelled scope nothing can be awaited.
     working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_left(receive))
+    leaving = asyncio.ensure_future(receive())  # after the body nothing else can come
     try:
         await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -175,8 +175,3 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, None]) -> None
     if working.cancelled():
         raise Gone
     working.result()
-
-
-async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        continue

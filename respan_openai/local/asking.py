@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .._core.call import Call, Mode
 from .._core.course import MOST_ATTEMPTS
 from .._core.flow import flow
-from .._core.judge import Meaning
+from .._core.judge import RULES, Meaning
 from .._core.plan import Controls, Plan
 from .._core.steps import Close
 from .._families import fault_of
 from ..policy import Breaker, Limits, Retry, Streams, Timeouts
+from .settings import MOST_SECONDS
 
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from .._core.attempt import Outcome
     from .._core.judge import Verdict
-    from .._core.trace import Trace
+    from .._core.trace import Trace, Tried
     from .providers import Choice
     from .reading import Asked
     from .settings import Settings
@@ -32,11 +33,16 @@ if TYPE_CHECKING:
     Steps = Generator[Any, Any, Any]
 
 
-__all__ = ["LIMITS", "ask", "call_of", "seconds_for"]
+__all__ = ["LIMITS", "ask", "call_of", "may_be_billed", "seconds_for"]
 
 
+#: What is read of a provider's answer.
 LIMITS = Limits()
 
+#: What Respan's own SDK makes of a retry that is enabled without a number (params.yaml, ``retry_params``).
+_RETRIES = 3
+
+_REFUSAL = 300
 _NOT_FOUND = 404
 
 
@@ -47,24 +53,26 @@ def seconds_for(request: Any) -> float | None:
     return None if read is None else max(read, connect or 0.0)
 
 
-def call_of(request: Any, asked: Asked, body: bytes) -> Call:
-    """*asked* in the plain values that a flow takes."""
-    if asked.path == "/audio/speech":
-        mode = Mode.PASS
-    else:
-        mode = Mode.EVENTS if asked.streams else Mode.WHOLE
+def call_of(request: Any, asked: Asked) -> Call:
+    """*asked* in the plain values that a flow takes; *request* is as it came in."""
     return Call(
         "POST",
         str(request.url),
         request.url.raw_path,
         asked.path,
         request.headers.raw,
-        body,
+        asked.raw,
         follow_redirects=False,
-        mode=mode,
+        mode=_mode(asked),
         timeout=seconds_for(request),
         first_content=asked.params.get("first_token_timeout"),
     )
+
+
+def _mode(asked: Asked) -> Mode:
+    if asked.path == "/audio/speech":
+        return Mode.PASS
+    return Mode.EVENTS if asked.streams else Mode.WHOLE
 
 
 class _Repeats(NamedTuple):
@@ -78,27 +86,36 @@ def _repeats(params: Mapping[str, Any], settings: Settings) -> _Repeats:
     said = params.get("retry_params")
     if said is None:
         return _Repeats(settings.retries, settings.retry_after)
-    wait = said.get("retry_after", settings.retry_after)
-    # Three is what Respan's own SDK makes of a retry that is enabled without a number (params.yaml, retry_params).
-    return _Repeats(said.get("num_retries", 3) if said.get("retry_enabled", True) else 0, wait)
+    wait = min(said.get("retry_after", settings.retry_after), MOST_SECONDS)
+    return _Repeats(said.get("num_retries", _RETRIES) if said.get("retry_enabled", True) else 0, wait)
 
 
 def ask(call: Call, choices: list[Choice], asked: Asked, settings: Settings, trace: Trace) -> Steps:
-    """Bring *call* to the outcome of the first of *choices* that answers, or of the most telling failure."""
+    """Bring *call* to the outcome of the first of *choices* that answers, or of the most telling failure.
+
+    At most ``MOST_ATTEMPTS`` attempts, recorded in *trace*, and all of them within the call's own time.
+    """
     repeats, left = _repeats(asked.params, settings), list(choices)
+    most_telling: Outcome | None = None
+    until = None if call.timeout is None else trace.began + call.timeout
     while True:
         attempts = min(MOST_ATTEMPTS, len(trace.tried) + len(left) + repeats.retries)
         outcome: Outcome = yield from flow(call, _plan(left, repeats.wait, attempts, asked), trace)
-        left = _others(outcome, left)
-        if outcome.verdict is None or not left or len(trace.tried) >= MOST_ATTEMPTS:
+        if outcome.verdict is None:
             return outcome
-        spent = trace.tried[-1].ended - trace.began
-        if call.timeout is not None and spent >= call.timeout:
-            return outcome
-        if not outcome.over and outcome.answer is not None:
-            yield Close(outcome.answer)
-        if call.timeout is not None:
-            call = call._replace(timeout=call.timeout - spent)
+        if most_telling is None or outcome.answer is not None:  # an answer says more than a broken connection
+            most_telling = outcome
+        left, ended = _others(outcome, left), trace.tried[-1].ended
+        if not left or len(trace.tried) >= MOST_ATTEMPTS or (until is not None and ended >= until):
+            return most_telling
+        yield from _closed(outcome)
+        call = call if until is None else call._replace(timeout=until - ended)
+
+
+def _closed(outcome: Outcome) -> Steps:
+    if not outcome.over and outcome.answer is not None:
+        outcome.over = True  # what was read of it is what there is
+        yield Close(outcome.answer)
 
 
 def _plan(choices: list[Choice], wait: float, attempts: int, asked: Asked) -> Plan:
@@ -107,13 +124,12 @@ def _plan(choices: list[Choice], wait: float, attempts: int, asked: Asked) -> Pl
             attempts=attempts,
             backoff=wait,
             once=asked.fields.get("store") is True or bool(asked.fields.get("background")),
-            several=asked.fields.get("n") not in {None, 1},
         )
 
     return Plan(
         targets=tuple(choices),
         named={},
-        retry=Retry(attempts=attempts, backoff=wait),
+        retry=Retry(attempts=attempts, backoff=wait, backoff_cap=max(wait, Retry().backoff_cap)),
         breaker=Breaker(),
         timeouts=Timeouts(),
         streams=Streams(),
@@ -138,3 +154,11 @@ def _others(outcome: Outcome, choices: list[Choice]) -> list[Choice]:
 def _lacks_model(verdict: Verdict) -> bool:
     """Whether another model may well answer what this one did not: it is missing, too small, or has a filter."""
     return verdict.named is not None or verdict.status == _NOT_FOUND
+
+
+def may_be_billed(tried: Tried) -> bool:
+    """Whether a provider may have worked on a failed attempt and bill it: it went out, and no refusal came back."""
+    if tried.meaning is None:
+        return False
+    meaning = Meaning(tried.meaning)
+    return meaning is Meaning.AMBIGUOUS or (RULES[meaning].billed and (tried.status or 0) < _REFUSAL)

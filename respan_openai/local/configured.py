@@ -60,7 +60,7 @@ def provider_from(name: str, table: object) -> Upstream:
             "variable, and the variable's name into `api_key_env`."
         )
     kind = table.get("kind", "openai")
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise ConfigError(f"{where}: `kind` must be one of {', '.join(_KINDS)}.")
     known, make = _KINDS[kind]
     check_names(table, ("kind", *known), where)

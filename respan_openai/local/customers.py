@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..stores.protocol import Charge
-from .contract import ContractError, refusal
+from .contract import ContractError, invalid, refusal
 
 
 if TYPE_CHECKING:
@@ -27,8 +27,10 @@ __all__ = [
     "budgets_of",
     "charges_for",
     "identifier_in",
+    "marked_up",
     "over_budget",
     "profile_in",
+    "without_price",
 ]
 
 
@@ -37,8 +39,12 @@ NANO = 1_000_000_000
 
 _MINUTE_SECONDS = 60
 
-#: A markup is counted to 6 decimal places of a percent, in whole numbers.
+#: A markup is counted to 6 decimal places of a percent, in whole numbers, and as this at most.
 _PER_PERCENT = 1_000_000
+_MOST_PERCENT = 1e9
+
+#: What a store can count is 64 bits wide; a larger budget is no budget.
+_MOST = 2**62
 
 
 class Budget(NamedTuple):
@@ -61,8 +67,8 @@ class Budget(NamedTuple):
 
 def identifier_in(params: Mapping[str, Any]) -> str | None:
     """The customer's identifier: the one in ``customer_params`` wins (contract.md, section 3)."""
-    inner = params.get("customer_params") or {}
-    found = inner.get("customer_identifier", params.get("customer_identifier"))
+    inner: Mapping[str, Any] = params.get("customer_params") or {}
+    found: object = inner.get("customer_identifier", params.get("customer_identifier"))
     return None if found is None else str(found)
 
 
@@ -115,89 +121,93 @@ def budgets_of(profile: Mapping[str, Any], now: float) -> list[Budget]:
 
     ``period_budget`` holds from ``period_start`` to ``period_end`` (both days included) if these are given, and not at
     all outside of them; else for each ``budget_duration``, which is ``monthly`` if it is not given.
+
+    Raises:
+        ContractError: 400 if the period ends before it starts: its budget would never hold, and nobody would know.
     """
     today = datetime.fromtimestamp(now, UTC).date()
-    return [
-        budget
-        for find in (_in_period, _in_all, _by_minute)
-        if (budget := find(profile, today, now)) is not None
-    ]
+    found = (_in_period(profile, today), _in_all(profile), _by_minute(profile, now))
+    return [budget for budget in found if budget is not None]
 
 
-def _in_period(profile: Mapping[str, Any], today: date, _now: float) -> Budget | None:
+def _in_period(profile: Mapping[str, Any], today: date) -> Budget | None:
     amount = profile.get("period_budget")
     if amount is None:
         return None
+    first, behind, window = _period(profile, today)
+    if today < first or (behind is not None and behind <= today):
+        return None
+    limit = _nano(amount)
+    what = f"budget of {limit / NANO:g} USD for {window}"
+    return Budget(window, limit, None if behind is None else _midnight(behind), counts_money=True, what=what)
+
+
+def _period(profile: Mapping[str, Any], today: date) -> tuple[date, date | None, str]:
+    """The first day, the first one behind, and the name of the period that a budget is for."""
     start, end = profile.get("period_start"), profile.get("period_end")
     if start is None and end is None:
-        first, behind, window = _PERIODS[profile.get("budget_duration") or "monthly"](today)
-    else:
-        first = date.min if start is None else date.fromisoformat(start)
-        behind = date.max if end is None else date.fromisoformat(end) + timedelta(days=1)
-        window = f"{start or ''}..{end or ''}"
-    if not first <= today < behind:
-        return None
-    ends = (
-        None
-        if behind == date.max
-        else datetime(behind.year, behind.month, behind.day, tzinfo=UTC).timestamp()
-    )
-    return Budget(
-        window, _nano(amount), ends, counts_money=True, what=f"budget of {amount:g} USD for {window}"
-    )
+        return _PERIODS[profile.get("budget_duration") or "monthly"](today)
+    first = date.min if start is None else date.fromisoformat(start)
+    last = date.max if end is None else date.fromisoformat(end)
+    if last < first:
+        message = "period_start lies behind period_end, so the budget would never hold. Swap them, or leave one out."
+        raise invalid(message, "customer_params.period_start")
+    behind = None if last == date.max else last + timedelta(days=1)
+    return first, behind, f"{start or ''}..{end or ''}"
 
 
-def _in_all(profile: Mapping[str, Any], _today: date, _now: float) -> Budget | None:
+def _midnight(day: date) -> float:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
+
+
+def _in_all(profile: Mapping[str, Any]) -> Budget | None:
     amount = profile.get("total_budget")
     if amount is None:
         return None
-    return Budget("total", _nano(amount), None, counts_money=True, what=f"total budget of {amount:g} USD")
+    limit = _nano(amount)
+    return Budget("total", limit, None, counts_money=True, what=f"total budget of {limit / NANO:g} USD")
 
 
-def _by_minute(profile: Mapping[str, Any], _today: date, now: float) -> Budget | None:
+def _by_minute(profile: Mapping[str, Any], now: float) -> Budget | None:
     limit = profile.get("rate_limit")
     if limit is None:
         return None
     minute = int(now // _MINUTE_SECONDS)
     ends = float((minute + 1) * _MINUTE_SECONDS)
-    return Budget(
-        f"minute {minute}", int(limit), ends, counts_money=False, what=f"limit of {limit} requests a minute"
-    )
+    what = f"limit of {limit} requests a minute"
+    return Budget(f"minute {minute}", min(int(limit), _MOST), ends, counts_money=False, what=what)
 
 
 def _nano(usd: float) -> int:
-    # A budget of 1e300 USD is no budget; what a store can count is 64 bits wide.
-    return min(round(usd * NANO), 2**62)
+    return _MOST if usd >= _MOST / NANO else round(usd * NANO)
 
 
 # -- charges
 
 
 def marked_up(cost: int, profile: Mapping[str, Any]) -> int:
-    """*cost* (1e-9 USD) as this customer is charged for it: ``markup_percentage`` on top, rounded up."""
-    share = round((100 + profile.get("markup_percentage", 0)) * _PER_PERCENT)
-    return max(0, -(-cost * share // (100 * _PER_PERCENT)))
+    """*cost* (1e-9 USD) as this customer is charged for it: ``markup_percentage`` on top, rounded up, never below 0."""
+    percent: float = min(profile.get("markup_percentage") or 0, _MOST_PERCENT)
+    share = round((100 + max(percent, -100)) * _PER_PERCENT)
+    return min(-(-cost * share // (100 * _PER_PERCENT)), _MOST)
 
 
-def charges_for(
-    account: str, budgets: list[Budget], profile: Mapping[str, Any], cost: int | None
-) -> list[Charge]:
-    """What a call that costs *cost* (1e-9 USD; ``None``: unknown) takes from *budgets*.
-
-    Raises:
-        ContractError: 429 if there is a budget in money and no price to count with.
-    """
-    if cost is None and any(budget.counts_money for budget in budgets):
-        raise refusal(
-            429,
-            "This customer has a budget, and the price of the model is not known, so that the budget could not be kept. "
-            "Give the gateway prices=..., or the call prompt_unit_price and completion_unit_price.",
-        )
-    money = 0 if cost is None else marked_up(cost, profile)
+def charges_for(account: str, budgets: list[Budget], profile: Mapping[str, Any], cost: int) -> list[Charge]:
+    """What a call that costs *cost* (1e-9 USD) takes from *budgets*, one charge for each."""
+    money = marked_up(cost, profile)
     return [
         Charge(account, budget.window, money if budget.counts_money else 1, budget.limit)
         for budget in budgets
     ]
+
+
+def without_price() -> ContractError:
+    """429 for a call whose price nobody knows, so that no budget in money could be kept."""
+    return refusal(
+        429,
+        "This customer has a budget, and the price of the model is not known, so that the budget could not be kept. "
+        "Give the gateway prices=..., or the call prompt_unit_price and completion_unit_price.",
+    )
 
 
 def over_budget(budget: Budget, now: float) -> ContractError:

@@ -1,33 +1,44 @@
 """Bodies of ``multipart/form-data`` (RFC 7578), of which only short text fields are looked at.
 
 The parts are cut at their boundary and never decoded: a file of many megabytes stays as it came.
+
+Objects and lists are written as the SDK and browsers do: ``metadata[run]``, ``fallback_models[]``; or as JSON.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from email.message import Message
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .._params import HEADER
 from .contract import invalid
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
 
-__all__ = ["Form"]
+__all__ = ["Form", "plain"]
 
 
 #: Bytes of a field that is looked at; a file is no such field.
 _LONGEST_FIELD = 64 * 1024
 
 _NAME = re.compile(rb'\bname="([^"\r\n]*)"')
-_FILE = b"filename"
+_FILE = re.compile(rb"\bfilename\*?=", re.IGNORECASE)
+
+#: What a name may look like that stands for a place in an object or a list.
+_PLACE = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])+)")
 
 
 class _Part(NamedTuple):
+    """Where a field is written, from its boundary to the next, and in there its content."""
+
     name: str
+    begin: int
     start: int
     end: int
     is_file: bool
@@ -41,10 +52,11 @@ class Form:
             occurs several times the first is taken.
     """
 
-    def __init__(self, body: bytes, parts: Mapping[str, _Part]) -> None:
+    def __init__(self, body: bytes, boundary: bytes, parts: list[_Part]) -> None:
         self._body = body
+        self._boundary = boundary
         self._parts = parts
-        self.fields = {name: _text(body, part) for name, part in parts.items()}
+        self.fields = {part.name: _text(body, part) for part in reversed(parts)}
 
     @classmethod
     def read(cls, content_type: str, body: bytes) -> Form | None:
@@ -57,20 +69,44 @@ class Form:
         kind["content-type"] = content_type
         if kind.get_content_type() != "multipart/form-data":
             return None
-        boundary = kind.get_param("boundary")
-        parts: dict[str, _Part] = {}
-        for part in _parts_of(body, b"--" + str(boundary or "").encode("latin-1", "replace")):
-            parts.setdefault(part.name, part)
-        if not boundary or not parts:
+        named = kind.get_param("boundary")
+        boundary = str(named or "").encode("latin-1", "replace")
+        parts = list(_parts_of(body, b"--" + boundary)) if boundary else []
+        if not parts:
             raise invalid("The multipart body has no boundary that its parts are cut at.", None)
-        return cls(body, parts)
+        return cls(body, boundary, parts)
 
-    def with_field(self, name: str, value: str) -> bytes:
-        """The body with the text field *name* set to *value*, in its place; the same body if it is not there."""
-        part = self._parts.get(name)
-        if part is None:
-            return self._body
-        return self._body[: part.start] + value.encode() + self._body[part.end :]
+    def places(self, names: Collection[str]) -> dict[str, Any]:
+        """What is written place by place, put together, of the objects and lists *names*; their texts are strings.
+
+        Raises:
+            ContractError: 400 if a name is used for a text and an object, or lists lie in lists.
+        """
+        found: dict[str, Any] = {}
+        for part in self._parts:
+            place = _PLACE.fullmatch(part.name)
+            if place is not None and place[1] in names:
+                _put(found, [place[1], *place[2][1:-1].split("][")], plain(_text(self._body, part)))
+        return found
+
+    def sent(self, model: str, without: Collection[str]) -> bytes:
+        """The body with *model* in its field, new or in its place, and without what belongs to the fields *without*."""
+        pieces, at = [self._body[: self._parts[0].begin]], self._parts[0].begin
+        if "model" not in self.fields:
+            pieces.append(self._written("model", model))
+        for part in self._parts:
+            kept, at = self._body[at : part.begin], part.begin
+            pieces.append(kept)
+            if part.name.partition("[")[0] in without:
+                at = part.end + len(b"\r\n")
+            elif part.name == "model":
+                pieces += [self._body[at : part.start], model.encode()]
+                at = part.end
+        return b"".join([*pieces, self._body[at:]])
+
+    def _written(self, name: str, value: str) -> bytes:
+        head = b'Content-Disposition: form-data; name="%s"' % name.encode()
+        return b"--%s\r\n%s\r\n\r\n%s\r\n" % (self._boundary, head, value.encode())
 
 
 def _parts_of(body: bytes, mark: bytes) -> Iterator[_Part]:
@@ -84,7 +120,7 @@ def _parts_of(body: bytes, mark: bytes) -> Iterator[_Part]:
         named = _NAME.search(body, head, start)
         if named is not None:
             name = named[1].decode("utf-8", "replace")
-            yield _Part(name, start, following, _FILE in body[head:start].lower())
+            yield _Part(name, at, start, following, _FILE.search(body, head, start) is not None)
         at = following + 2
 
 
@@ -92,3 +128,25 @@ def _text(body: bytes, part: _Part) -> str:
     if part.is_file or part.end - part.start > _LONGEST_FIELD:
         return ""
     return body[part.start : part.end].decode("utf-8", "replace")
+
+
+def plain(text: str) -> Any:
+    """What *text* is as JSON: a number, true, an object, ...; the text itself if it is no JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _put(holder: Any, place: list[str], value: Any) -> None:
+    for name, inner in pairwise(place):
+        empty: Any = {} if inner else []
+        held = holder.setdefault(name, empty) if name else None
+        if type(held) is not type(empty):
+            message = f"The form's field {place[0]!r} cannot be read. Send it as JSON, or in the header {HEADER}."
+            raise invalid(message, place[0])
+        holder = held
+    if isinstance(holder, list):
+        holder.append(value)
+    else:
+        holder[place[-1]] = value

@@ -5,26 +5,24 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections import OrderedDict
 from functools import partial
-from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from .._core.call import dump_object
 from .._core.health import Health
-from .._secret import secret_from
 from ..exceptions import ConfigError, StoreError
 from ..openrouter import OpenRouter
 from ..stores.memory import MemoryStore
 from ..targets import Gateway, Provider
+from .callers import Callers
 from .catalogue import Facts
-from .contract import JSON, Reply, detail
 from .echo import Echo
 from .flights import Flights
 from .handling import handled
+from .keeping import mark_of
 from .prices import Prices
 from .prompts import Prompts
-from .providers import Azure, origin_in
+from .providers import Azure, base_url_of
+from .recent import Recent
 from .router import Router
 from .settings import Settings
 from .steps import Work
@@ -35,9 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping
     from typing import Self
 
-    from .._secret import Secret
     from ..stores.protocol import Store
-    from .entries import Entry
+    from .callers import Caller
     from .providers import Upstream
     from .router import Candidate
     from .rows import Row
@@ -53,30 +50,14 @@ __all__ = ["LocalGateway"]
 BASE_URL = "http://respan.invalid/api"
 
 _ANY_KEY = "local"
-_DEFAULT_ENVIRONMENT = "production"
 
 #: Share of the newest call in a model's measured latency.
 _NEWEST = 0.3
 
-#: Models and credentials whose health is remembered.
-_MOST_HEALTH = 4096
+#: Models that are remembered: their health, and how fast they have been.
+_MOST_MODELS = 4096
 
 _log = logging.getLogger("respan_openai")
-
-
-class Caller(NamedTuple):
-    """Who asks the gateway.
-
-    Attributes:
-        environment: That the key stands for.
-        key: That was sent, or empty where none is asked for.
-    """
-
-    environment: str
-    key: str = ""
-
-    def __repr__(self) -> str:
-        return f"Caller({self.environment!r})"
 
 
 class LocalGateway(Gateway):
@@ -124,21 +105,25 @@ class LocalGateway(Gateway):
     ) -> None:
         self.settings = Settings() if settings is None else settings
         self.providers = _by_name(providers)
-        self.prompts = prompts if isinstance(prompts, Prompts) else Prompts({} if prompts is None else prompts)
+        self.prompts = (
+            prompts if isinstance(prompts, Prompts) else Prompts({} if prompts is None else prompts)
+        )
         self.prices = prices if isinstance(prices, Prices) else Prices(prices)
         self.store: Store = MemoryStore() if store is None else store
-        self.flights: Flights[Entry] = Flights()
+        self.flights: Flights = Flights()
         self.running: dict[str, Row] = {}
         self.time: Callable[[], float] = time.time
-        self._accepted = None if api_keys is None else _accepted(api_keys)
-        self._seconds: dict[str, float] = {}
+        self._callers = Callers(api_keys)
+        self._seconds: Recent[float] = Recent(_MOST_MODELS)
+        self._healths: Recent[Health] = Recent(_MOST_MODELS)
+        self._salt = os.urandom(32)
         self._models = {model.name.lower(): model for model in self.settings.models}
-        self.router = Router(_facts(self.providers), self.settings, price=self.prices.of, measured=self._seconds.get)
-        self._healths: OrderedDict[tuple[object, ...], Health] = OrderedDict()
-        self._lock = Lock()
+        self.router = Router(
+            _facts(self.providers), self.settings, price=self.prices.of, measured=self._seconds.get
+        )
         self._secret: bytes | None = None
         self._known_health = Health(self.name, BASE_URL)  # two of them have nothing in common
-        super().__init__(self._accepted[0][0].reveal() if self._accepted else _ANY_KEY, BASE_URL)
+        super().__init__(self._callers.first_key or _ANY_KEY, BASE_URL)
 
     @classmethod
     def echo(cls) -> Self:
@@ -151,7 +136,7 @@ class LocalGateway(Gateway):
     @property
     def accepts_anyone(self) -> bool:
         """Whether no key is asked for."""
-        return self._accepted is None
+        return self._callers.first_key is None
 
     def transport(self) -> LocalTransport:
         """A transport for ``Client``; closing it closes its connections to providers."""
@@ -169,31 +154,7 @@ class LocalGateway(Gateway):
         Raises:
             ContractError: 401 if keys are asked for, and the request has none of them.
         """
-        if self._accepted is None:
-            return Caller(_DEFAULT_ENVIRONMENT)
-        scheme, _, key = headers.get("authorization", "").partition(" ")
-        # Every key is compared, so the time taken does not tell which one was right.
-        matches = [caller for accepted, caller in self._accepted if accepted.same_as(key.strip())]
-        if scheme.lower() != "bearer" or not matches:
-            message = (
-                "Invalid or missing API key. Send one of the gateway's api_keys as Authorization: Bearer."
-            )
-            raise detail(401, message, ("WWW-Authenticate", "Bearer"))
-        return matches[0]
-
-    def model_list(self) -> Reply:
-        """The models that the settings declare and those that providers translate, as OpenAI lists them."""
-        names: dict[str, str] = {}
-        for model in self.settings.models:
-            prefix, _, rest = model.name.partition("/")
-            names[model.name] = prefix if rest and prefix.lower() in self.providers else next(iter(self.providers))
-        for name, provider in self.providers.items():
-            known = provider.models if isinstance(provider, Provider) else {}
-            names |= {f"{name}/{model}": name for model in known}
-        data = [
-            {"id": model, "object": "model", "created": 0, "owned_by": owner} for model, owner in names.items()
-        ]
-        return Reply(200, JSON, (dump_object({"object": "list", "data": data}),))
+        return self._callers.admit(headers)
 
     def model_of(self, candidate: Candidate) -> Model | None:
         """What the settings declare about a candidate's model."""
@@ -203,30 +164,30 @@ class LocalGateway(Gateway):
 
     def health_at(self, candidate: Candidate) -> Health:
         """What this gateway knows about a model at a provider with a credential: limits hold for each of them."""
-        key = candidate.provider, candidate.sent, candidate.credential and candidate.credential[:2]
-        with self._lock:
-            known = self._healths.get(key)
-            if known is None:
-                known = self._healths[key] = Health(candidate.provider, candidate.sent)
-                if len(self._healths) > _MOST_HEALTH:
-                    self._healths.popitem(last=False)
-            self._healths.move_to_end(key)
-        return known
+        credential = candidate.credential
+        # Not the key itself: a mapping shows its keys.
+        mark = None if credential is None else mark_of(self._salt, "", candidate)
+        key = candidate.provider, candidate.sent, mark
+        return self._healths.change(key, lambda known: known or Health(candidate.provider, candidate.sent))
 
     def measured(self, candidate: Candidate, seconds: float) -> None:
         """Note how long a model took to answer, or to begin to."""
-        name = f"{candidate.provider}/{candidate.sent}"
-        known = self._seconds.get(name, seconds)
-        self._seconds[name] = known + _NEWEST * (seconds - known)
+
+        def smoothed(known: float | None) -> float:
+            return seconds if known is None else known + _NEWEST * (seconds - known)
+
+        self._seconds.change(f"{candidate.provider}/{candidate.sent}", smoothed)
 
     def cache_secret(self) -> Steps:
-        """What the marks of credentials are made with: the same for all who share the store, of no use elsewhere."""
+        """What the marks of credentials are made with: the same for all who share the store, of no use elsewhere.
+
+        Returned is ``None`` if the store cannot tell; then nothing is cached.
+        """
         if self._secret is None:
             try:
                 self._secret = yield Work(self.store.secret, self.store.blocks)
             except StoreError as exc:
-                _log.warning("The store's secret cannot be read, so its cache is not shared. %s", exc)
-                return os.urandom(32)
+                _log.warning("The store's secret cannot be read, so nothing is cached. %s", exc)
         return self._secret
 
 
@@ -253,20 +214,7 @@ def _by_name(providers: Iterable[object]) -> dict[str, Upstream]:
 
 
 def _facts(providers: Mapping[str, Upstream]) -> dict[str, Facts]:
-    return {name: Facts(isinstance(provider, Azure), origin_in(provider)) for name, provider in providers.items()}
-
-
-def _accepted(keys: Iterable[str] | Mapping[str, str]) -> tuple[tuple[Secret, Caller], ...]:
-    if isinstance(keys, str | bytes):
-        raise ConfigError("api_keys must be a list, even of one: api_keys=[key].")
-    environments: Mapping[str, str] = (
-        dict(keys) if hasattr(keys, "keys") else dict.fromkeys(keys, _DEFAULT_ENVIRONMENT)
-    )
-    found = tuple(
-        (secret_from(key or "", (), what="LocalGateway"), Caller(environment, key))
-        for key, environment in environments.items()
-    )
-    if not found:
-        raise ConfigError("api_keys is empty, so nobody could come in. Leave it out to let every key in.")
-    return found
-
+    return {
+        name: Facts(isinstance(provider, Azure), base_url_of(provider))
+        for name, provider in providers.items()
+    }

@@ -11,11 +11,12 @@ from urllib.parse import quote
 
 from .._core.call import Call, Mode, Outgoing
 from .._headers import header_value
-from ..exceptions import ConfigError
+from ..exceptions import ConfigError, ParamsError
 from ..openrouter import OpenRouter
-from ..targets import Provider, checked_base
+from ..targets import Provider
 from .contract import invalid
 from .echo import Echo
+from .forms import Form
 
 
 if TYPE_CHECKING:
@@ -27,13 +28,14 @@ if TYPE_CHECKING:
     from .router import Candidate
 
 
-__all__ = ["Azure", "Choice", "Upstream", "Via", "azure_names", "origin_in", "request_for"]
+__all__ = ["Azure", "Choice", "Upstream", "Via", "base_url_of", "name_at", "request_for"]
 
 
 #: What a ``LocalGateway`` takes for a provider.
 Upstream = Provider | OpenRouter | Echo
 
 _RESPONSES = "/responses"
+_BEARER = b"Bearer "
 
 
 class Azure(Provider):
@@ -63,19 +65,22 @@ class Azure(Provider):
         super().__init__(name, endpoint, api_key, models=deployments)
         self.api_version = header_value(api_version, what="api_version").decode()
 
-    def outgoing(self, path: str, headers: Raw, body: bytes) -> Outgoing:
-        """Same as a ``Provider``'s, with Azure's path and key header."""
-        plain = super().outgoing(path, headers, body)
-        model = plain.model or ""
-        deployment = (
-            "" if path == _RESPONSES else f"/deployments/{quote(self.models.get(model, model), safe='')}"
-        )
+    def _outgoing(self, path: str, kept: Raw, body: bytes | None, model: str | None) -> Outgoing:
+        plain = super()._outgoing(path, kept, body, model)
+        asked = model or _model_in_form(kept, body)
+        deployment = "" if path == _RESPONSES else f"/deployments/{quote(asked, safe='')}"
         url = f"{self.base_url}/openai{deployment}{path}?api-version={quote(self.api_version)}"
-        key = next(value for name, value in plain.headers if name == b"Authorization").removeprefix(
-            b"Bearer "
-        )
-        kept = [item for item in plain.headers if item[0] != b"Authorization"]
-        return plain._replace(url=url, headers=[*kept, (b"api-key", key)])
+        headers = [
+            (b"api-key", value.removeprefix(_BEARER)) if name == b"Authorization" else (name, value)
+            for name, value in plain.headers
+        ]
+        return plain._replace(url=url, headers=headers)
+
+
+def _model_in_form(headers: Raw, body: bytes | None) -> str:
+    kind = next((value.decode("latin-1") for name, value in headers if name.lower() == b"content-type"), "")
+    form = Form.read(kind, body or b"")
+    return "" if form is None else form.fields.get("model", "")
 
 
 class Via(Provider):
@@ -90,6 +95,7 @@ class Via(Provider):
         async_transport: For awaiting callers. One of the two at least.
         base_url: Of the requests that the transport gets.
         api_key: Sent as bearer token; default none worth keeping secret.
+        models: As for :class:`Provider`.
 
     Raises:
         ConfigError: if there is no transport, or as for :class:`Provider`.
@@ -118,7 +124,17 @@ class Via(Provider):
 class Choice:
     """One candidate, as the flow knows its targets.
 
+    Args:
+        provider: The candidate's.
+        candidate: As the router chose it.
+        body: For the provider, with the model's name there (:func:`name_at`).
+        health: What is known about it.
+
     Attributes:
+        name: The provider's.
+        provider: As given.
+        candidate: As given.
+        body: As given.
         outgoing: The newest request to it; ``None`` before it is asked.
     """
 
@@ -128,8 +144,8 @@ class Choice:
         self.name = provider.name
         self.provider = provider
         self.candidate = candidate
+        self.body = body
         self.outgoing: Outgoing | None = None
-        self._body = body
         self._health = health
 
     def __repr__(self) -> str:
@@ -142,7 +158,7 @@ class Choice:
 
     def build(self, call: Call) -> Outgoing:
         """The provider's request for the candidate's model, with its credential."""
-        outgoing = request_for(self.provider, self.candidate.credential, call.path, call.headers, self._body)
+        outgoing = request_for(self.provider, self.candidate.credential, call.path, call.headers, self.body)
         self.outgoing = outgoing = outgoing._replace(model=self.candidate.sent)
         return outgoing
 
@@ -163,45 +179,45 @@ class Choice:
         return None
 
 
+def name_at(provider: Upstream, model: str) -> str:
+    """The name that *provider* has for *model*, by its own ``models`` or ``deployments``."""
+    return provider.models.get(model, model) if isinstance(provider, Provider) else model
+
+
 def request_for(
     provider: Upstream, credential: Credential | None, path: str, headers: Raw, body: bytes
 ) -> Outgoing:
     """The request for *path*, with *credential* in the place of the stored one if there is one.
 
     Raises:
-        ContractError: 400 for a credential that this kind of provider does not know.
+        ContractError: 400 for a credential that this kind of provider does not know, and for what OpenRouter has no
+            counterpart for.
     """
     asked = provider if credential is None else _with(provider, credential)
-    if isinstance(asked, OpenRouter):
-        call = Call("POST", "", path.encode(), path, headers, body, mode=Mode.PASS)
-        return asked.build(call)
-    return asked.outgoing(path, headers, body)
+    if not isinstance(asked, OpenRouter):
+        return asked.outgoing(path, headers, body)
+    try:
+        return asked.build(Call("POST", "", path.encode(), path, headers, body, mode=Mode.PASS))
+    except ParamsError as exc:
+        raise invalid(str(exc), exc.param) from None
 
 
 def _with(provider: Upstream, credential: Credential) -> Upstream:
-    if credential.api_key is None:
+    if isinstance(provider, Echo):
+        return provider
+    key, base = credential.api_key, credential.api_base or provider.base_url
+    if key is None:
         raise invalid(
             f"The credential for {provider.name!r} has no api_key, which is what this provider takes.",
             "credential_override",
         )
     if isinstance(provider, Azure):
-        version = credential.api_version or provider.api_version
-        endpoint = credential.api_base or provider.base_url
-        return Azure(endpoint, credential.api_key, version, name=provider.name, deployments=provider.models)
+        return Azure(base, key, credential.api_version or provider.api_version, name=provider.name)
     if isinstance(provider, OpenRouter):
-        return OpenRouter(credential.api_key, credential.api_base or provider.base_url)
-    if isinstance(provider, Via):
-        return Provider(provider.name, provider.base_url, credential.api_key)
-    if isinstance(provider, Provider):
-        return Provider(provider.name, credential.api_base or provider.base_url, credential.api_key)
-    return provider
+        return OpenRouter(key, base)
+    return Provider(provider.name, base, key)
 
 
-def origin_in(provider: Upstream) -> str | None:
-    """Base URL of *provider*; ``None`` if it has none."""
-    return None if isinstance(provider, Echo) else checked_base(provider.base_url)
-
-
-def azure_names(providers: Mapping[str, Upstream]) -> frozenset[str]:
-    """Names of those providers whose models are deployments."""
-    return frozenset(name for name, provider in providers.items() if isinstance(provider, Azure))
+def base_url_of(provider: Upstream) -> str | None:
+    """Where *provider*'s stored key goes; ``None`` if it is asked in this process."""
+    return None if isinstance(provider, Echo) else provider.base_url

@@ -21,7 +21,7 @@ from .._core.call import dump_object, with_string
 from .._params import CONTAINERS, HEADER, LEGACY_HEADER, NAMES, check, decode_header, merge
 from ..exceptions import ParamsError
 from .contract import detail, invalid, is_list, is_object, unprocessable
-from .forms import Form
+from .forms import Form, plain
 
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ _REFUSED = {
 }
 
 NOT_HONOURED = {name: reason for reason, names in _REFUSED.items() for name in names.split()}
+
+_OURS = NAMES.union(CONTAINERS)
 
 _PREFIX = "/api"
 
@@ -101,7 +103,7 @@ class Asked:
     def body_for(self, model: str, fields: Object) -> bytes:
         """The body for a provider that calls the model *model*; what need not change stays byte for byte."""
         if self.form is not None:
-            return self.form.with_field("model", model)
+            return self.form.sent(model, _OURS - self.fields.keys())
         if not self.untouched or fields is not self.fields:
             return _dumped({**fields, "model": model})
         return self.raw if fields.get("model") == model else with_string(self.raw, "model", model)
@@ -131,7 +133,7 @@ def read(path: str, headers: Mapping[str, str], body: bytes) -> Asked:
             the local gateway; 422 if a field that must be there is missing, or has the wrong type.
     """
     form = Form.read(headers.get("content-type", ""), body)
-    given = _parsed(body) if form is None else dict(form.fields)
+    given = _parsed(body) if form is None else _typed(path, form)
     params = _parameters(path, given, headers)
     _refuse_what_is_not_honoured(params)
     fields = {name: value for name, value in given.items() if _goes_upstream(path, name, given)}
@@ -158,6 +160,28 @@ def _parsed(body: bytes) -> Object:
     return fields
 
 
+def _typed(path: str, form: Form) -> Object:
+    """The fields of *form*, in which all is text; parameters are of the types that they have in JSON."""
+    given = {name: text for name, text in form.fields.items() if name.partition("[")[0] not in _OURS or "[" not in name}
+    ours = {name: _value(name, text) for name, text in given.items() if name in _OURS and _is_ours(path, name, given)}
+    return given | ours | form.places(_OURS)
+
+
+def _is_ours(path: str, name: str, fields: Object) -> bool:
+    return name in CONTAINERS or _is_respans(path, name, fields)
+
+
+def _value(name: str, text: str) -> Any:
+    value = plain(text)
+    if isinstance(value, str) or name in CONTAINERS:
+        return value
+    try:
+        check({name: text})  # "7" is an identifier, too
+    except ParamsError:
+        return value
+    return text
+
+
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(name)  # NaN and Infinity: Python reads them, JSON does not have them
 
@@ -171,7 +195,8 @@ def _dumped(fields: Object) -> bytes:
 
 def _check_fields(path: str, fields: Object, params: Object) -> None:
     model = fields.get("model")
-    if model is not None and (not isinstance(model, str) or not model):
+    # openai-python cannot leave the model out, so who leaves it to a prompt sends an empty one.
+    if model is not None and not (isinstance(model, str) and (model or "prompt" in params)):
         raise unprocessable("model must be a non-empty string: the name of the model to call.", "model")
     needed = POSTED[path]
     if fields.get(needed) is None and "prompt" not in params and "prompt" not in fields:

@@ -1,7 +1,9 @@
 """A row of the call log in the making: what is known about one request, as plain JSON values in the end.
 
-Credentials never get in: parameters that hold any are left out. Inputs and outputs are prompts and answers; they
-stay out where ``disable_log`` says so, and are cut beyond ``LONGEST``.
+1. Credentials never get in: parameters that hold any are left out, and what a request hands to its provider's tools
+   to identify itself with is masked.
+2. Inputs and outputs are prompts and answers, and the values that are filled into prompts. They stay out where
+   ``disable_log`` says so (reference 000:51, 003:75), and are cut beyond ``LONGEST``.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import json
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from .contract import is_list, is_object
 from .customers import NANO
 
 
@@ -23,14 +26,37 @@ if TYPE_CHECKING:
     from .usage import Tokens
 
 
-__all__ = ["LONGEST", "Row"]
+__all__ = ["LONGEST", "Row", "coerced"]
 
 
-#: Bytes of an input or output that are kept.
+#: Characters of an input or output, written as JSON, that are kept.
 LONGEST = 1 << 20
 
+#: Parameters that hold credentials, or deep inside where ``credentials`` is their name.
 _CREDENTIALS = frozenset({"credential_override", "customer_api_keys", "customer_credentials"})
 _BALANCED = frozenset({"load_balance_group", "load_balance_models"})
+
+#: Parameters that hold texts of the call.
+_TEXTS = frozenset({"eval_params", "mock_response", "prompt", "variables"})
+
+#: What proves who asks, in fields that a provider uses on its caller's behalf: a tool's server (OpenAI's ``mcp`` has
+#: ``authorization`` and ``headers``), or a data source (Azure's has ``authentication``).
+_SECRETS = frozenset({
+    "access_token",
+    "api_key",
+    "authentication",
+    "authorization",
+    "connection_string",
+    "credentials",
+    "headers",
+    "key",
+    "password",
+    "token",
+})  # fmt: skip
+_WITH_SECRETS = frozenset({"data_sources", "plugins", "tools"})
+#: Where a tool says what it takes; a property may be called ``key`` there.
+_SCHEMAS = frozenset({"format", "function", "input_schema", "parameters", "schema"})
+_MASK = "…"
 
 #: Parameters that have a column of their own.
 _COLUMNS = (
@@ -39,7 +65,6 @@ _COLUMNS = (
     "group_identifier",
     "properties",
     "positive_feedback",
-    "eval_params",
     "log_type",
     "session_identifier",
     "evaluation_identifier",
@@ -57,7 +82,18 @@ _COLUMNS = (
 
 
 class Row:
-    """What is known about one request so far."""
+    """What is known about one request so far.
+
+    Args:
+        at: Seconds since 1970 when it came.
+        environment: That its key stands for.
+        path: Below ``/api``.
+
+    Attributes:
+        id: Of the row, and of the request.
+        environment: As given.
+        keeps_text: Whether inputs and outputs are kept.
+    """
 
     def __init__(self, at: float, environment: str, path: str) -> None:
         self.id = str(uuid4())
@@ -81,6 +117,7 @@ class Row:
         self._values[name] = value
 
     def __getitem__(self, name: str) -> Any:
+        """What is known under *name*; ``None`` if nothing is."""
         return self._values.get(name)
 
     def asked(self, asked: Asked, customer: str | None, *, keeps_text: bool) -> None:
@@ -93,15 +130,18 @@ class Row:
             "stream": asked.streams,
             "customer_identifier": customer,
             "metadata": coerced(params.get("metadata") or {}),
-            "params": _shown(params),
+            "params": _shown(params, keeps_text=keeps_text),
         }
         if keeps_text:
-            self["input"] = _cut(asked.fields)
+            # The body is about as long as its fields written anew, and it is at hand.
+            self["input"] = (
+                _masked(asked.fields) if len(asked.raw) <= LONGEST else _cut(_masked(asked.fields))
+            )
 
-    def answered(self, text: Any) -> None:
-        """Note the message that was answered with."""
-        if self.keeps_text and text is not None:
-            self["output"] = _cut(text)
+    def answered(self, message: object) -> None:
+        """Note the message that was answered with; ``None`` is none."""
+        if self.keeps_text and message is not None:
+            self["output"] = _cut(message)
 
     def metered(self, tokens: Tokens | None, cost: int | None) -> None:
         """Note what it took: *cost* in 1e-9 USD; ``None`` is unknown, which is not 0."""
@@ -116,13 +156,15 @@ class Row:
 
     def attempted(self, trace: Trace, candidates: Iterable[Candidate], began: float) -> None:
         """Note each attempt: who, what came of it, and when, in milliseconds after *began* (monotonic seconds)."""
-        reasons = {(candidate.provider, candidate.sent): candidate.why for candidate in candidates}
+        reasons: dict[tuple[str, str | None], str] = {
+            (candidate.provider, candidate.sent): candidate.why for candidate in candidates
+        }
         self["attempts"] = [
             _attempt(tried, reasons.get((tried.target.lower(), tried.model)), began) for tried in trace.tried
         ]
 
     def finished(self) -> dict[str, Any]:
-        """The row as a store keeps it."""
+        """The row as a store keeps it; it goes on to change until the call is over."""
         return self._values
 
 
@@ -145,23 +187,44 @@ def coerced(metadata: Mapping[str, Any]) -> dict[str, str]:
     return {name: value if isinstance(value, str) else _text(value) for name, value in metadata.items()}
 
 
-def _text(value: Any) -> str:
-
+def _text(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _shown(params: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {name: value for name, value in params.items() if name not in _CREDENTIALS | _BALANCED}
+def _cut(value: object) -> object:
+    text = _text(value)
+    return value if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text)} characters)"
+
+
+def _shown(params: Mapping[str, Any], *, keeps_text: bool) -> dict[str, Any]:
+    hidden = _CREDENTIALS if keeps_text else _CREDENTIALS | _TEXTS
+    kept = {name: value for name, value in params.items() if name not in hidden}
     return kept | {name: _without_credentials(params[name]) for name in _BALANCED if name in params}
 
 
-def _without_credentials(value: Any) -> Any:
-    if isinstance(value, dict):
+def _without_credentials(value: object) -> object:
+    if is_object(value):
         return {name: _without_credentials(inner) for name, inner in value.items() if name != "credentials"}
-    return [_without_credentials(inner) for inner in value] if isinstance(value, list) else value
+    return [_without_credentials(inner) for inner in value] if is_list(value) else value
 
 
-def _cut(value: Any) -> Any:
+def _masked(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _unproved(fields[name]) if name in _WITH_SECRETS else fields[name] for name in fields}
 
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return value if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text)} characters)"
+
+def _unproved(value: object) -> object:
+    if is_object(value):
+        return {name: _unproved_member(name, inner) for name, inner in value.items()}
+    return [_unproved(inner) for inner in value] if is_list(value) else value
+
+
+def _unproved_member(name: str, value: object) -> object:
+    if name in _SECRETS:
+        return _hidden(value)
+    return value if name in _SCHEMAS else _unproved(value)
+
+
+def _hidden(value: object) -> object:
+    if is_object(value):
+        return {name: _hidden(inner) for name, inner in value.items()}
+    return [_hidden(inner) for inner in value] if is_list(value) else _MASK

@@ -2,27 +2,112 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from types import MappingProxyType
+from typing import Any, Final, Literal, NamedTuple, cast
 
-from .._check import shown
 from ..exceptions import ConfigError
 from ..targets import checked_base, origin_text
 
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-
-__all__ = ["THIRTY_DAYS", "Model", "Settings"]
+__all__ = ["MOST_RETRIES", "MOST_SECONDS", "THIRTY_DAYS", "Model", "Settings"]
 
 #: Seconds; what the gateway documents as its default (reference 000:40, 002:23).
-THIRTY_DAYS = 30 * 24 * 3600
+THIRTY_DAYS: Final = 30 * 24 * 3600
 
 #: A call has at most five attempts (``policy.Retry``).
-MOST_RETRIES = 4
+MOST_RETRIES: Final = 4
 
-MOST_SECONDS = 60
+#: Most seconds that a call waits before a repeat.
+MOST_SECONDS: Final = 60
+
+
+class _Accepts(NamedTuple):
+    """What a field may hold: in words, and as a test."""
+
+    words: str
+    holds: Callable[[object], bool]
+
+
+def _check(owner: object, table: Mapping[str, _Accepts]) -> None:
+    for name, accepts in table.items():
+        value = getattr(owner, name)
+        if not accepts.holds(value):
+            # The type only: a misplaced string may be a key.
+            kind = type(owner).__name__
+            raise ConfigError(f"{kind}({name}=...) must be {accepts.words}; got {type(value).__name__}.")
+
+
+# The comparisons below also turn away nan and infinity.
+
+
+def _whole(low: int, high: int | None = None) -> _Accepts:
+    def holds(value: object) -> bool:
+        if not isinstance(value, int) or isinstance(value, bool):
+            return False
+        return low <= value and (high is None or value <= high)
+
+    return _Accepts(f"a whole number from {low}" + ("" if high is None else f" to {high}"), holds)
+
+
+def _seconds(high: float = math.inf) -> _Accepts:
+    def holds(value: object) -> bool:
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return False
+        return 0 < value <= high and value != math.inf
+
+    return _Accepts(
+        "a number of seconds above 0" + ("" if high == math.inf else f", at most {high:g}"), holds
+    )
+
+
+def _or_none(accepts: _Accepts) -> _Accepts:
+    def holds(value: object) -> bool:
+        return value is None or accepts.holds(value)
+
+    return _Accepts(f"{accepts.words}, or None", holds)
+
+
+def _one_of(*words: str) -> _Accepts:
+    def holds(value: object) -> bool:
+        return isinstance(value, str) and value in words
+
+    return _Accepts(" or ".join(map(repr, words)), holds)
+
+
+def _of(kind: type, words: str) -> _Accepts:
+    def holds(value: object) -> bool:
+        return isinstance(value, kind)
+
+    return _Accepts(words, holds)
+
+
+def _collection_of(kind: type, words: str) -> _Accepts:
+    def holds(value: object) -> bool:
+        is_one = isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping)
+        return is_one and all(isinstance(item, kind) for item in cast("Collection[object]", value))
+
+    return _Accepts(words, holds)
+
+
+_FLAG: Final = _of(bool, "True or False")
+_GROUPS: Final = _of(Mapping, "a mapping from a group's id to its list of models")
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+_MODEL: Final[Mapping[str, _Accepts]] = {
+    "name": _Accepts("a non-empty string", _is_name),
+    "tools": _FLAG,
+    "vision": _FLAG,
+    "json_schema": _FLAG,
+    "context": _or_none(_whole(1)),
+    "max_output": _or_none(_whole(1)),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +122,9 @@ class Model:
         json_schema: Whether it keeps to a JSON schema.
         context: Most tokens of a request and its answer together; ``None`` if not known.
         max_output: Most tokens of an answer; ``None`` if not known.
+
+    Raises:
+        ConfigError: if a field holds anything else; the message says what it accepts.
     """
 
     name: str
@@ -47,14 +135,26 @@ class Model:
     max_output: int | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name:
-            raise ConfigError("Model(name=...) must be a non-empty string.")
-        for what in ("context", "max_output"):
-            value = getattr(self, what)
-            if value is not None and (type(value) is not int or value < 1):
-                raise ConfigError(
-                    f"Model({shown(self.name)!r}, {what}=...) must be a positive integer, or None."
-                )
+        _check(self, _MODEL)
+
+
+_SETTINGS: Final[Mapping[str, _Accepts]] = {
+    "models": _collection_of(Model, "a list of Model values"),
+    "groups": _GROUPS,
+    "fallback": _FLAG,
+    "fallback_models": _collection_of(str, "a list of names of models"),
+    "retries": _whole(0, MOST_RETRIES),
+    "retry_after": _seconds(MOST_SECONDS),
+    "cache_enabled": _FLAG,
+    "cache_ttl": _seconds(),
+    "omit_log_on_hit": _FLAG,
+    "disable_log": _FLAG,
+    "dynamic_routing": _FLAG,
+    "limits": _one_of("block", "warn"),
+    "budget_failure": _one_of("refuse", "allow"),
+    "api_bases": _collection_of(str, "a list of origins such as 'https://mine.openai.azure.com'"),
+    "reserve_output_tokens": _whole(1),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,10 +182,16 @@ class Settings:
             ``https://mine.openai.azure.com``. Others are refused: a request could reach into the network otherwise.
         reserve_output_tokens: Tokens of an answer that are reserved from a budget where neither the request nor its
             model says how long it may be.
+
+    Raises:
+        ConfigError: if a field holds anything else; the message says what it accepts. What is inside ``groups`` is
+            looked at by the gateway that is built with them.
     """
 
     models: tuple[Model, ...] = ()
-    groups: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
+    groups: Mapping[str, tuple[Mapping[str, Any], ...]] = field(
+        default_factory=dict[str, tuple[Mapping[str, Any], ...]]
+    )
     fallback: bool = True
     fallback_models: tuple[str, ...] = ()
     retries: int = 0
@@ -101,26 +207,9 @@ class Settings:
     reserve_output_tokens: int = 4096
 
     def __post_init__(self) -> None:
-        for what, kind in (("models", Model), ("fallback_models", str)):
-            _check_each(what, getattr(self, what), kind)
-            object.__setattr__(self, what, tuple(getattr(self, what)))
-        if not 0 < self.cache_ttl < float("inf"):
-            raise ConfigError("Settings(cache_ttl=...) must be a positive number of seconds.")
-        if type(self.retries) is not int or not 0 <= self.retries <= MOST_RETRIES:
-            raise ConfigError(f"Settings(retries=...) must be a whole number from 0 to {MOST_RETRIES}.")
-        if not 0 < self.retry_after <= MOST_SECONDS:
-            raise ConfigError(
-                f"Settings(retry_after=...) must be above 0 and at most {MOST_SECONDS} seconds."
-            )
-        if type(self.reserve_output_tokens) is not int or self.reserve_output_tokens < 1:
-            raise ConfigError("Settings(reserve_output_tokens=...) must be a positive integer.")
-        for what, known in (("limits", ("block", "warn")), ("budget_failure", ("refuse", "allow"))):
-            if getattr(self, what) not in known:
-                raise ConfigError(f"Settings({what}=...) must be {known[0]!r} or {known[1]!r}.")
+        _check(self, _SETTINGS)
         bases = frozenset(origin_text(checked_base(base, source="api_bases")) for base in self.api_bases)
         object.__setattr__(self, "api_bases", bases)
-
-
-def _check_each(what: str, values: object, kind: type) -> None:
-    if isinstance(values, str) or not all(isinstance(value, kind) for value in values):  # type: ignore[attr-defined]
-        raise ConfigError(f"Settings({what}=...) must be a list of {kind.__name__} values.")
+        object.__setattr__(self, "models", tuple(self.models))
+        object.__setattr__(self, "fallback_models", tuple(self.fallback_models))
+        object.__setattr__(self, "groups", MappingProxyType(dict(self.groups)))

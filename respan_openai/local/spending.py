@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from ..exceptions import StoreError
 from .contract import detail
-from .customers import account_of, budgets_of, charges_for, identifier_in, marked_up, over_budget, profile_in
+from .customers import (
+    account_of,
+    budgets_of,
+    charges_for,
+    identifier_in,
+    marked_up,
+    over_budget,
+    profile_in,
+    without_price,
+)
 from .steps import Work
 
 
@@ -16,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
     from ..stores.protocol import Charge, Store
+    from .contract import ContractError
     from .customers import Budget
     from .settings import Settings
 
@@ -33,6 +43,13 @@ _log = logging.getLogger("respan_openai")
 
 class Spending:
     """One call's customer, and what it takes.
+
+    Args:
+        store: Keeps budgets and profiles.
+        settings: ``limits`` and ``budget_failure`` are used.
+        environment: Test and production have budgets of their own.
+        params: The request's Respan parameters, checked.
+        at: Seconds since 1970 when it came; its budgets are those of that moment.
 
     Attributes:
         identifier: Of the customer; ``None`` if the call has none, and then nothing is counted.
@@ -57,18 +74,15 @@ class Spending:
         """Whether the customer has a limit of any kind, once that is learned."""
         return bool(self._budgets)
 
-    def keep_estimate(self) -> None:
-        """What was reserved stays taken: a provider may have worked for it, and nobody knows how much."""
-        self._hold = None
-
     def learn(self) -> Steps:
         """Bring the customer's profile up to date with what the request says, and read it.
 
         Raises:
-            ContractError: 503 if the store cannot tell, and budgets are to be kept even so.
+            ContractError: 503 if the store cannot tell, and budgets are to be kept even so; 400 as ``budgets_of``.
         """
         if self.identifier is None:
             return
+        budgets_of(self._said, self._at)  # what makes no sense is not kept
         look = partial(self._store.customer, self._account)
         save = partial(self._store.save_customer, self._account, self._said)
         try:
@@ -86,13 +100,18 @@ class Spending:
         """
         if not self._budgets:
             return
-        charges = charges_for(self._account, self._budgets, self.profile, cost)
+        if cost is None and any(budget.counts_money for budget in self._budgets):
+            self._beyond(without_price(), "budget cannot be kept without a price")
+        charges = charges_for(self._account, self._budgets, self.profile, cost or 0)
+        self._hold = (
+            hold  # before it is: a store that fails, or a caller that leaves, may have it all the same
+        )
         try:
             exceeded = yield self._taking(hold, charges, seconds)
             if exceeded is not None:
-                self._exceeded(self._budgets[charges.index(exceeded)])
+                budget = self._budgets[charges.index(exceeded)]
+                self._beyond(over_budget(budget, self._at), f"{budget.what} is used up")
                 yield self._taking(hold, [charge._replace(limit=None) for charge in charges], seconds)
-            self._hold = hold
         except StoreError as exc:
             self._lost(exc)
 
@@ -100,22 +119,25 @@ class Spending:
         expires = self._at + seconds + LEASE_SECONDS
         return Work(partial(self._store.reserve, hold, charges, self._at, expires), self._store.blocks)
 
-    def _exceeded(self, budget: Budget) -> None:
+    def _beyond(self, refusal: ContractError, what: str) -> None:
         if self._settings.limits == "block":
-            raise over_budget(budget, self._at)
-        _log.warning("A customer's %s is used up; the call is let through, as Settings.limits says.", budget.what)
+            self._hold = None
+            raise refusal
+        _log.warning("A customer's %s; the call is let through, as Settings.limits says.", what)
 
-    def settle(self, cost: int | None, at: float) -> Steps:
-        """The call is over and has cost *cost*; ``None``: nobody knows, and what was reserved stays taken."""
+    def settle(self, cost: int | None, at: float) -> None:
+        """The call was over at *at* and has cost *cost*; ``None``: nobody knows, and what was reserved stays taken.
+
+        Only the first time counts. May wait for the store.
+
+        Raises:
+            StoreError: if it could not be settled; what was reserved stays taken.
+        """
         hold, self._hold = self._hold, None
         if hold is None or cost is None:
             return
         money = marked_up(cost, self.profile)
-        amounts = [money if budget.counts_money else 1 for budget in self._budgets]
-        try:
-            yield Work(partial(self._store.settle, hold, amounts, at), self._store.blocks)
-        except StoreError as exc:
-            _log.warning("The store could not settle what a call has cost; its estimate stays taken. %s", exc)
+        self._store.settle(hold, [money if budget.counts_money else 1 for budget in self._budgets], at)
 
     def charged(self, cost: int | None) -> int | None:
         """*cost* with the customer's markup; ``None`` is unknown."""
@@ -124,4 +146,5 @@ class Spending:
     def _lost(self, error: StoreError) -> None:
         _log.warning("The store cannot be asked about a customer's budgets. %s", error)
         if self._settings.budget_failure == "refuse":
-            raise detail(503, "The gateway's store is out of reach, so no budget can be kept. Try again later.")
+            message = "The gateway's store is out of reach, so no budget can be kept. Try again later."
+            raise detail(503, message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import anyio
 import anyio.to_thread
 
 from .._perform import Awaiting, Blocking
@@ -15,11 +16,14 @@ if TYPE_CHECKING:
     from .flights import Flight
 
 
-__all__ = ["LocalAwaiting", "LocalBlocking", "Wait", "Work"]
+__all__ = ["LocalAwaiting", "LocalBlocking", "Wait", "Work", "to_the_end"]
 
 
 class Work(NamedTuple):
-    """Answered with what *do* returns, or thrown what it raises; *blocks* tells that it may wait for a disk or network."""
+    """Answered with what *do* returns, or thrown what it raises; *blocks* tells that it may wait for a disk or network.
+
+    Once begun it is done to its end: a caller that is cancelled meanwhile goes on only then.
+    """
 
     do: Callable[[], Any]
     blocks: bool
@@ -35,11 +39,10 @@ class Wait(NamedTuple):
 class LocalBlocking(Blocking):
     """For blocking callers."""
 
-    def __call__(self, step: Any) -> Any:
-        kind = type(step)
-        if kind is Work:
+    def __call__(self, step: object) -> Any:
+        if isinstance(step, Work):
             return step.do()
-        if kind is Wait:
+        if isinstance(step, Wait):
             return step.flight.wait_blocking(step.seconds)
         return super().__call__(step)
 
@@ -47,10 +50,32 @@ class LocalBlocking(Blocking):
 class LocalAwaiting(Awaiting):
     """For awaiting callers."""
 
-    def __call__(self, step: Any) -> Any:
-        kind = type(step)
-        if kind is Work:
-            return anyio.to_thread.run_sync(step.do) if step.blocks else step.do()
-        if kind is Wait:
+    def __call__(self, step: object) -> Any:
+        if isinstance(step, Work):
+            return to_the_end(step.do) if step.blocks else step.do()
+        if isinstance(step, Wait):
             return step.flight.wait(step.seconds)
         return super().__call__(step)
+
+
+async def to_the_end(do: Callable[[], Any]) -> Any:
+    """What *do* returns, or raises, in a worker thread; a cancellation takes effect only when it is through.
+
+    A thread cannot be stopped. Left alone, nobody would know what it did: a reservation would never be given back.
+    """
+    returned: list[Any] = []
+    raised: list[Exception] = []
+
+    async def run() -> None:
+        with anyio.CancelScope(shield=True):
+            try:
+                returned.append(await anyio.to_thread.run_sync(do))
+            except Exception as exc:
+                raised.append(exc)
+
+    # A shield keeps off the cancellation of a scope, but not Task.cancel(): that ends at the group.
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run)
+    if raised:
+        raise raised[0]
+    return returned[0]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from anyio.lowlevel import RunVar
+from sniffio import current_async_library
 
 from .._core.call import Outgoing
 from .._drive import adrive, drive
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
     from .providers import Choice
 
     Steps = Generator[Any, Any, Any]
-    Run = Callable[[Steps], Any]
-    Serve = Callable[[Any, bytes, Run], Steps]
+    Serve = Callable[[Any, bytes], Steps]
 
 
 __all__ = ["AsyncLocalTransport", "LocalTransport"]
@@ -99,7 +99,7 @@ class LocalTransport(_Wire, _SyncBase):
     def handle_request(self, request: Any) -> Any:
         """Answer one request; called by the HTTP client."""
         perform = LocalBlocking(_base_of(request), self._send, _MARK)
-        return drive(self._serve(request, request.read(), lambda steps: drive(steps, perform)), perform)
+        return drive(self._serve(request, request.read()), perform)
 
     def _send(self, place: Choice, request: Any) -> Any:
         provider = place.provider
@@ -138,7 +138,7 @@ class AsyncLocalTransport(_Wire, _AsyncBase):
         """Answer one request; called by the HTTP client."""
         body = await request.aread()
         perform = LocalAwaiting(_base_of(request), self._send, _MARK)
-        return await adrive(self._serve(request, body, lambda steps: adrive(steps, perform)), perform)
+        return await adrive(self._serve(request, body), perform)
 
     async def _send(self, place: Choice, request: Any) -> Any:
         provider = place.provider
@@ -148,7 +148,9 @@ class AsyncLocalTransport(_Wire, _AsyncBase):
             carrier = _carrier(provider, "async_transport")
             return for_caller(await carrier.handle_async_request(for_carrier(carrier, request)), request)
         client = self._client(family_of(request))
-        return without_cookies(await client.send(request, stream=True, follow_redirects=False), client.cookies)
+        return without_cookies(
+            await client.send(request, stream=True, follow_redirects=False), client.cookies
+        )
 
     async def aclose(self) -> None:
         """Close the running loop's connections to providers; a later request opens new ones."""
@@ -182,15 +184,33 @@ def _carrier(provider: Via, colour: str) -> Any:
 
 
 class _Loop:
-    """Stands for the event loop it is made in."""
+    """Stands for the event loop it is made in, of asyncio or of trio.
+
+    Attributes:
+        is_over: Tells whether that loop has ended.
+    """
 
     def __init__(self) -> None:
-        self._asyncio: asyncio.AbstractEventLoop | None = None
-        with suppress(RuntimeError):  # trio, whose loops cannot be asked whether they are over
-            self._asyncio = asyncio.get_running_loop()
+        if current_async_library() == "trio":
+            from trio.lowlevel import current_trio_token
 
-    def is_over(self) -> bool:
-        return self._asyncio is not None and self._asyncio.is_closed()
+            self.is_over: Callable[[], bool] = partial(_is_over_trio, current_trio_token())
+        else:
+            self.is_over = asyncio.get_running_loop().is_closed
+
+
+def _is_over_trio(token: Any) -> bool:
+    import trio
+
+    try:
+        token.run_sync_soon(_nothing)
+    except trio.RunFinishedError:
+        return True
+    return False
+
+
+def _nothing() -> None:
+    """To be run in a loop that is asked whether it still runs anything."""
 
 
 _LOOP: RunVar[_Loop] = RunVar("respan_openai.local.loop")

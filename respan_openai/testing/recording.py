@@ -74,6 +74,7 @@ class Question(NamedTuple):
         respan: The gateway's parameters, whichever carrier brought them.
         via: Name of the target that was asked; for readers only, never compared.
         deployment: Azure's, where the path named one; never compared.
+        headers: Those that are to be compared, sorted, lower-case names; no others are known.
     """
 
     method: str
@@ -83,6 +84,7 @@ class Question(NamedTuple):
     respan: Mapping[str, Any] = {}  # noqa: RUF012 -- shared, and never written to
     via: str | None = None
     deployment: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 class Chunk(NamedTuple):

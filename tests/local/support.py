@@ -16,7 +16,7 @@ import anyio.to_thread
 import openai
 import uvicorn
 
-from respan_openai import Provider
+from respan_openai import AsyncRespanTransport, Gateway, Provider, RespanTransport
 from respan_openai.local import LocalGateway
 from respan_openai.local.server import Server
 from respan_openai.stores.memory import MemoryStore
@@ -24,7 +24,7 @@ from tests.local_support import BASE_URL, CLIENT_KEY, FAMILIES, PROVIDER_KEY, an
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
     from respan_openai.stores.protocol import Row
     from tests.local_support import Upstream
@@ -102,8 +102,10 @@ class Host:
     def __init__(self) -> None:
         self._servers: dict[str, Server] = {}
         self._socket = create_server(("127.0.0.1", 0))
-        config = uvicorn.Config(self._answer, lifespan="off", ws="none", log_config=None, access_log=False)
-        self._uvicorn = uvicorn.Server(config)
+        quiet: Any = {"ws": "none", "log_config": None, "access_log": False}
+        self._uvicorn = uvicorn.Server(
+            uvicorn.Config(self._answer, interface="asgi3", lifespan="off", **quiet)
+        )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -161,6 +163,8 @@ class Reach:
         self._module = importlib.import_module(FAMILIES[0])
         self._opened: list[Any] = []
         self.is_async = mode != "sync"
+        self.is_served = host is not None
+        self.transport_error = self._module.TransportError
 
     def http(self, gateway: LocalGateway, key: str = CLIENT_KEY, **headers: str) -> Any:
         """A bare HTTP client."""
@@ -171,8 +175,7 @@ class Reach:
         else:
             options["transport"] = gateway.async_transport() if self.is_async else gateway.transport()
         made = (self._module.AsyncClient if self.is_async else self._module.Client)(**options)
-        self._opened.append(made)
-        return made
+        return self._keep(made)
 
     def client(self, gateway: LocalGateway, key: str = CLIENT_KEY, **options: Any) -> Any:
         """The SDK's client."""
@@ -180,6 +183,30 @@ class Reach:
         made = openai.AsyncOpenAI if self.is_async else openai.OpenAI
         options = {"max_retries": 0, "timeout": PATIENCE, **options}
         return made(api_key=key, base_url=str(http.base_url).rstrip("/"), http_client=http, **options)
+
+    def _keep(self, opened: Any) -> Any:
+        self._opened.append(opened)
+        return opened
+
+    def target(self, gateway: LocalGateway) -> Gateway:
+        """*gateway* as what clients of this library are given: itself, or where it is served."""
+        return gateway if self._host is None else Gateway(CLIENT_KEY, self._host.base_url(gateway))
+
+    def plain(self, **options: Any) -> Any:
+        """An SDK client that knows of no gateway."""
+        made = self._module.AsyncClient if self.is_async else self._module.Client
+        http = self._keep(made(trust_env=False))
+        kind = openai.AsyncOpenAI if self.is_async else openai.OpenAI
+        return kind(base_url="http://provider.invalid/v1", http_client=http, max_retries=0, timeout=PATIENCE, **options)
+
+    def through(self, target: Gateway) -> Any:
+        """An SDK client whose HTTP client has *target* in its transport."""
+        inner = self._module.AsyncHTTPTransport() if self.is_async else self._module.HTTPTransport()
+        made = self._module.AsyncClient if self.is_async else self._module.Client
+        transport = (AsyncRespanTransport if self.is_async else RespanTransport)(inner, gateway=target)
+        http = self._keep(made(transport=transport))
+        kind = openai.AsyncOpenAI if self.is_async else openai.OpenAI
+        return kind(api_key="canary-client", http_client=http, max_retries=0, timeout=PATIENCE)
 
     async def __call__(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call *method*, awaiting it where that is due."""
@@ -203,6 +230,15 @@ class Reach:
     async def items(self, stream: Any) -> list[Any]:
         """All that *stream* yields."""
         return [item async for item in stream] if self.is_async else list(stream)
+
+    async def each(self, stream: Any) -> AsyncIterator[Any]:
+        """What *stream* yields, as it comes."""
+        if self.is_async:
+            async for item in stream:
+                yield item
+        else:
+            for item in stream:
+                yield item
 
     async def first(self, stream: Any) -> Any:
         """The first that *stream* yields."""

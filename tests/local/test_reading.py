@@ -257,10 +257,11 @@ def test_headers_of_their_own() -> None:
 
 
 def test_route_in_the_body() -> None:
-    """Without the header the parameter pins the provider (params.yaml, route_provider_override)."""
+    """Without the header there is only the parameter, which the router looks at second."""
     asked = read({"route_provider_override": "azure"})
 
-    assert (asked.route, asked.beta) == ("azure", frozenset())
+    assert (asked.route, asked.params) == (None, {"route_provider_override": "azure"})
+    assert asked.beta == frozenset()
 
 
 # -- names with two meanings

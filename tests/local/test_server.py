@@ -316,6 +316,13 @@ def test_an_error_that_nobody_thought_of(caplog) -> None:
 # -- what lies around
 
 
+@pytest.fixture(scope="module")
+def idle():
+    """A server that nobody asks for anything special."""
+    with served(Scripted()) as base:
+        yield base
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status", "allow"),
     [
@@ -332,10 +339,9 @@ def test_an_error_that_nobody_thought_of(caplog) -> None:
         ("GET", "/favicon.ico", 404, None),
     ],
 )
-def test_paths_and_methods(method, path, status, allow) -> None:
+def test_paths_and_methods(idle, method, path, status, allow) -> None:
     """What is only looked at is read with GET; HEAD has the head of that, and OPTIONS says so."""
-    with served(Scripted()) as base:
-        answer = httpx2.request(method, base + path)
+    answer = httpx2.request(method, idle + path)
 
     assert (answer.status_code, answer.headers.get("allow")) == (status, allow)
     assert (answer.content == b"") == (method in {"HEAD", "OPTIONS"})

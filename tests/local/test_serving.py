@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import os
+import re
+import signal
 import socket
 import sys
+import threading
 
+import httpx2
 import pytest
-from serve_support import Scripted
+from serve_support import PATIENCE, Scripted, refuses_connections
 
 from respan_openai.exceptions import ConfigError
-from respan_openai.local import LocalGateway
+from respan_openai.local import LocalGateway, serving
 from respan_openai.local.serving import listen, serve
 
 
@@ -33,11 +39,10 @@ def test_loopback_needs_no_keys(host) -> None:
     port = sockets[0].getsockname()[1]
     try:
         socket.create_connection((host, port)).close()
+        assert {each.getsockname()[1] for each in sockets} == {port}
     finally:
         for each in sockets:
             each.close()
-
-    assert {each.getsockname()[1] for each in sockets} == {port}
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", LAN, "fe80::1"])  # noqa: S104 -- refused
@@ -130,6 +135,70 @@ def test_serve_refuses_before_it_announces() -> None:
         serve(LocalGateway.echo(), "0.0.0.0", 0, announce=said.append)  # noqa: S104 -- what is tested
 
     assert said == []
+
+
+def interrupting(ready: threading.Event, *, twice: bool):
+    """For *announce*: interrupts the process once the server has answered and *ready* is set."""
+
+    def interrupt(base: str) -> None:
+        assert httpx2.get(f"{base}/healthz").status_code == 200
+        assert ready.wait(PATIENCE)
+        os.kill(os.getpid(), signal.SIGINT)
+        while twice and not refuses_connections(base):
+            pass  # two signals at once would be one
+        if twice:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def announce(text: str) -> None:
+        base = re.search(r"Call log: +(\S+)/", text)[1]
+        threading.Thread(target=interrupt, args=(base,)).start()
+
+    return announce
+
+
+def test_serve_until_it_is_interrupted(caplog) -> None:
+    """Ctrl-C is an orderly end: everything is closed, and nothing raised."""
+    ready = threading.Event()
+    ready.set()
+    gateway = Scripted()
+    serve(gateway, port=0, announce=interrupting(ready, twice=False))
+
+    assert gateway.closed == 1
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_a_second_interrupt_ends_calls_at_once() -> None:
+    """Not after the time that they are given: what they asked of a provider is stopped."""
+    asked, stopped = threading.Event(), threading.Event()
+
+    async def answer(_request):
+        asked.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+
+    def call(base: str) -> None:
+        with pytest.raises(httpx2.HTTPError):
+            httpx2.get(f"{base}/api/x", timeout=PATIENCE).raise_for_status()
+
+    def announce(text: str) -> None:
+        base = re.search(r"Call log: +(\S+)/", text)[1]
+        calls.append(threading.Thread(target=call, args=(base,)))
+        calls[0].start()
+        interrupting(asked, twice=True)(text)
+
+    calls: list[threading.Thread] = []
+    serve(Scripted(answer), port=0, stop_seconds=600, announce=announce)
+    calls[0].join()
+
+    assert stopped.is_set()
+
+
+@pytest.mark.parametrize(("host", "is_open", "expected"), [("::1", True, "http://[::1]:80/api (open"), ("box", False, "http://box:80/api (with a key")])  # fmt: skip
+def test_where_it_is(host, is_open, expected) -> None:
+    """What a client's ``base_url`` is, and who may come."""
+    assert expected in serving._where(host, 80, is_open=is_open)
 
 
 def test_serve_without_uvicorn(monkeypatch) -> None:

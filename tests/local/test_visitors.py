@@ -18,7 +18,7 @@ def basic(password: str, user: str = "") -> str:
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def guarded():
     """A gateway with keys, and a call in each environment."""
     gateway = Scripted(keys=KEYS)
@@ -80,7 +80,7 @@ def test_with_keys_any_name_will_do(guarded) -> None:
     assert httpx2.get(guarded, headers=headers).status_code == 200
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def open_gateway():
     async def answer(_request):
         return httpx2.Response(200, stream=Body(b"{}"))

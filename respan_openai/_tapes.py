@@ -1,0 +1,100 @@
+"""Where a cassette stands: between a call and the network, for every client of the process that this package serves.
+
+Nothing is patched: who sends a request asks here first. Cassettes are a stack, so that clients made earlier, threads
+and background tasks meet the newest one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ._clock import asleep, sleep
+
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+
+class Shot(Protocol):
+    """One request on its way past a cassette."""
+
+    #: Whether the request goes out; otherwise the cassette answers.
+    is_live: bool
+
+    #: Seconds until the head of the cassette's answer comes.
+    delay: float
+
+    def played(self) -> Any:
+        """The cassette's answer; raises what was recorded in the place of one."""
+        ...
+
+    def came(self, response: Any) -> Any:
+        """See *response* to the live request, and return what its reader gets."""
+        ...
+
+    def failed(self, error: BaseException) -> None:
+        """See what was raised for the live request."""
+        ...
+
+
+class Deck(Protocol):
+    """What a cassette is to those who send."""
+
+    def take(self, request: Any, call: Any, name: str | None) -> Shot:
+        """Decide about *request*, which goes to the target *name* for *call*.
+
+        Both are ``None`` for a request that is not the gateway's business.
+
+        Raises:
+            BaseException: if the cassette answers only what was recorded, and this was not.
+        """
+        ...
+
+
+_decks: list[Deck] = []
+
+
+def push(deck: Deck) -> None:
+    """Let *deck* stand in front of the network."""
+    _decks.append(deck)
+
+
+def remove(deck: Deck) -> None:
+    """Take *deck* away, wherever in the stack it lies; harmless if it is not there."""
+    _decks[:] = [each for each in _decks if each is not deck]
+
+
+def sent(send: Callable[[Any], Any], request: Any, call: Any = None, name: str | None = None) -> Any:
+    """What ``send(request)`` returns, or what the newest cassette has in its place."""
+    if not _decks:
+        return send(request)
+    shot = _decks[-1].take(request, call, name)
+    if not shot.is_live:
+        if shot.delay:
+            sleep(shot.delay)
+        return shot.played()
+    try:
+        response = send(request)
+    except BaseException as exc:
+        shot.failed(exc)
+        raise
+    return shot.came(response)
+
+
+async def asent(
+    send: Callable[[Any], Awaitable[Any]], request: Any, call: Any = None, name: str | None = None
+) -> Any:
+    """Same as :func:`sent`, awaited."""
+    if not _decks:
+        return await send(request)
+    shot = _decks[-1].take(request, call, name)
+    if not shot.is_live:
+        if shot.delay:
+            await asleep(shot.delay)
+        return shot.played()
+    try:
+        response = await send(request)
+    except BaseException as exc:
+        shot.failed(exc)
+        raise
+    return shot.came(response)

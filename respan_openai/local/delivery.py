@@ -1,0 +1,227 @@
+"""What the caller gets: the answer that a provider gave, one that was kept, or a refusal; and how that ends the call."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .._core.call import parse_object
+from .._core.sse import Watch
+from .._core.steps import Close
+from .answers import failure, passed_on, relayed_headers, rendered
+from .asking import LIMITS
+from .contract import JSON, Reply
+from .entries import HIT, Entry
+from .messages import completion_message_of
+from .relay import Relay
+from .streaming import Body, End, streamed
+from .usage_stream import UsageHider
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping, Sequence
+
+    from .._core.attempt import Outcome
+    from .exchange import Exchange
+    from .providers import Choice
+    from .relay import Change
+    from .router import Candidate
+
+    Steps = Generator[Any, Any, Any]
+
+
+__all__ = ["delivered", "failed", "refused", "replayed"]
+
+
+_EVENTS = "text/event-stream"
+
+
+class _Body(NamedTuple):
+    """What came, and what it says; *content_type* is that of a provider who names none."""
+
+    content_type: str
+    chunks: tuple[bytes, ...]
+    model: str | None
+    usage: Mapping[str, Any] | None
+
+
+def delivered(exchange: Exchange, outcome: Outcome, *, hides_usage: bool) -> Steps:
+    """The response for an attempt that brought an answer, be it whole or going on."""
+    choice: Any = outcome.target
+    candidate: Candidate = choice.candidate
+    exchange.row["provider"] = candidate.provider
+    exchange.gateway.measured(candidate, outcome.tried.ended - outcome.tried.began)
+    if outcome.watch is None and outcome.held is not None:
+        return (yield from _whole(exchange, outcome, choice))
+    if outcome.watch is None:
+        return _passing(exchange, outcome, choice, None)
+    exchange.row["first_token"] = outcome.tried.ended - exchange.began
+    changes = [UsageHider()] if hides_usage else []
+    return _passing(exchange, outcome, choice, _relay(exchange, outcome.watch, candidate, changes))
+
+
+def _whole(exchange: Exchange, outcome: Outcome, choice: Choice) -> Steps:
+    response: Any = outcome.answer
+    read, body, candidate = outcome.read, outcome.body, choice.candidate
+    usage = None if read is None else read.usage
+    exchange.metering.count(usage, candidate)
+    whole = _Body(JSON, (body,), None if read is None else read.model, usage)
+    entry = _entry(exchange, response, candidate, whole)
+    dressed = exchange.metering.dressed(body, cached=False)
+    yield exchange.work(
+        partial(exchange.delivered, entry, candidate, _message_in(exchange, body), streamed=False)
+    )
+    return passed_on(exchange.request, entry.status, _headers(exchange, response, choice), dressed)
+
+
+def _message_in(exchange: Exchange, body: bytes) -> Callable[[], object]:
+    return lambda: completion_message_of(exchange.path, parse_object(body))
+
+
+def _entry(exchange: Exchange, response: Any, candidate: Candidate, body: _Body) -> Entry:
+    usage = None if body.usage is None else dict(body.usage)
+    return Entry(
+        response.status_code,
+        response.headers.get("content-type") or body.content_type,
+        body.chunks,
+        body.model,
+        candidate.provider,
+        usage,
+        exchange.row.id,
+        exchange.gateway.time(),
+    )
+
+
+def _headers(exchange: Exchange, response: Any, choice: Choice) -> list[tuple[bytes, bytes]]:
+    own = [(name.encode(), value.encode()) for name, value in exchange.headers]
+    return relayed_headers(response.headers, choice.outgoing, own)
+
+
+# -- streams
+
+
+def _passing(exchange: Exchange, outcome: Outcome, choice: Choice, relay: Relay | None) -> Any:
+    response: Any = outcome.answer
+    finish = partial(_stream_ended, exchange, response, choice.candidate, relay)
+    end = End(choice.name, finish, blocks=exchange.gateway.store.blocks)
+    body = Body(response, outcome.held or [], is_read=outcome.over, relay=relay, end=end)
+    return streamed(exchange.request, response.status_code, _headers(exchange, response, choice), body)
+
+
+def _relay(exchange: Exchange, watch: Watch, candidate: Candidate, changes: Sequence[Change]) -> Relay:
+    metering = exchange.metering
+
+    def summary() -> dict[str, Any]:
+        metering.count(watch.usage, candidate)
+        return metering.summary(_said(exchange, relay), watch.model, cached=False)
+
+    relay = Relay(
+        exchange.path,
+        watch,
+        changes=changes,
+        dressing=(metering,),
+        summary=metering.summary_events(summary),
+        keeps=exchange.keeping is not None or exchange.row.keeps_text or metering.wants_summary,
+    )
+    return relay
+
+
+def _said(exchange: Exchange, relay: Relay) -> dict[str, Any] | None:
+    return completion_message_of(exchange.path, relay.kept) if relay.is_kept else None
+
+
+def _stream_ended(
+    exchange: Exchange,
+    response: Any,
+    candidate: Candidate,
+    relay: Relay | None,
+    error: BaseException | None,
+) -> None:
+    """A stream has come to its end, or broke off with *error*; may wait for the store."""
+    if relay is None:
+        exchange.row["error"] = _word_for(error)
+        exchange.answered(response.status_code)
+        return
+    watch = relay.watch
+    exchange.metering.count(watch.usage, candidate)
+    if not relay.is_whole:
+        exchange.metering.cost = None  # what was counted so far is not all that was written
+        exchange.row["error"] = _word_for(error) or "broken off"
+    chunks = tuple(relay.kept) if relay.is_kept and relay.is_whole else ()
+    entry = _entry(exchange, response, candidate, _Body(_EVENTS, chunks, watch.model, watch.usage))
+    exchange.delivered(entry, candidate, partial(_said, exchange, relay), streamed=True)
+
+
+def _word_for(error: BaseException | None) -> str | None:
+    if error is None:
+        return None
+    return type(error).__name__ if isinstance(error, Exception) else "broken off"
+
+
+# -- answers that nobody is paid for
+
+
+def replayed(exchange: Exchange, entry: Entry, *, is_hit: bool = False) -> Steps:
+    """The response for *entry*, which came from the cache (*is_hit*) or was made up by the caller."""
+    exchange.metering.count(entry.usage, None)
+    exchange.row["provider"] = entry.provider
+    if is_hit:
+        exchange.row["cache"] = "hit"
+        exchange.headers.append(HIT)
+    is_stream = entry.content_type.lower().startswith(_EVENTS)
+    chunks = (_replayed_events if is_stream else _replayed_body)(exchange, entry, is_hit)
+    found = (
+        partial(completion_message_of, exchange.path, entry.chunks)
+        if is_stream
+        else _message_in(exchange, b"".join(entry.chunks))
+    )
+    yield exchange.work(partial(exchange.answered, entry.status, model=entry.model, message=found))
+    return rendered(exchange.request, Reply(entry.status, entry.content_type, chunks), exchange.headers)
+
+
+def _replayed_body(exchange: Exchange, entry: Entry, is_hit: bool) -> tuple[bytes, ...]:
+    return (exchange.metering.dressed(b"".join(entry.chunks), cached=is_hit),)
+
+
+def _replayed_events(exchange: Exchange, entry: Entry, is_hit: bool) -> tuple[bytes, ...]:
+    metering, watch = exchange.metering, Watch(exchange.path, max_event=LIMITS.event)
+
+    def summary() -> dict[str, Any]:
+        message = completion_message_of(exchange.path, entry.chunks)
+        return metering.summary(message, watch.model, cached=is_hit)
+
+    relay = Relay(exchange.path, watch, dressing=(metering,), summary=metering.summary_events(summary))
+    chunks = [relay.passed(chunk) for chunk in entry.chunks]
+    return tuple(chunk for chunk in [*chunks, relay.over()] if chunk)
+
+
+# -- refusals
+
+
+def refused(exchange: Exchange, reply: Reply) -> Steps:
+    """The gateway's own words."""
+    yield exchange.work(partial(exchange.refused, reply.status, reply.reason))
+    return rendered(exchange.request, reply, exchange.headers)
+
+
+def failed(exchange: Exchange, outcome: Outcome) -> Steps:
+    """The response for a failure: the provider's own error, in its own shape, or what became of it.
+
+    Raises:
+        ContractError: 502 or 504 if there is no such error.
+    """
+    choice: Any = outcome.target
+    response: Any = outcome.answer
+    verdict: Any = outcome.verdict
+    exchange.row["provider"] = choice.candidate.provider
+    refusal = failure(choice.name, outcome)
+    if refusal is not None:
+        if not outcome.over:
+            yield Close(response)
+        raise refusal
+    status = response.status_code if response.status_code >= 300 else verdict.status
+    headers = _headers(exchange, response, choice)
+    yield exchange.work(partial(exchange.refused, status, verdict.reason))
+    if outcome.over:
+        return passed_on(exchange.request, status, headers, outcome.body)
+    return _passing(exchange, outcome, choice, None)

@@ -1,0 +1,65 @@
+"""What an answer says, put together from the events of its stream: for people who read a cassette."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, cast
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    Object = dict[str, Any]
+    #: Which of the answer's texts, and a piece of it.
+    Piece = tuple[tuple[int, ...], str]
+
+
+__all__ = ["says"]
+
+
+def says(events: Iterable[Any]) -> str | list[str]:
+    """The text in *events*, which are the values of a stream's data lines.
+
+    Of the chat, completions and responses APIs; reasoning, refusals and the arguments of tools are not in it.
+
+    Returns:
+        A string, empty if there is no text; a list of them, in order of their indices, for an answer with several
+        choices or parts.
+    """
+    texts: dict[tuple[int, ...], list[str]] = {}
+    for event in events:
+        for which, piece in _pieces(event):
+            texts.setdefault(which, []).append(piece)
+    whole = ["".join(texts[which]) for which in sorted(texts)]
+    return whole if len(whole) > 1 else "".join(whole)
+
+
+def _pieces(event: Any) -> Iterator[Piece]:
+    if type(event) is dict:
+        yield from _of_response(cast("Object", event))
+        yield from _of_choices(cast("Object", event).get("choices"))
+
+
+_INDICES: Final = ("output_index", "content_index")
+
+
+def _of_response(event: Object) -> Iterator[Piece]:
+    piece = event.get("delta")
+    if event.get("type") == "response.output_text.delta" and type(piece) is str:
+        yield tuple(_index(event, name) for name in _INDICES), piece
+
+
+def _of_choices(choices: Any) -> Iterator[Piece]:
+    for choice in _objects(choices):
+        delta = choice.get("delta")
+        piece = cast("Object", delta).get("content") if type(delta) is dict else choice.get("text")
+        if type(piece) is str and piece:
+            yield (_index(choice, "index"),), piece
+
+
+def _objects(value: Any) -> Iterator[Object]:
+    yield from (item for item in cast("list[Any]", value if type(value) is list else []) if type(item) is dict)
+
+
+def _index(found: Object, name: str) -> int:
+    index = found.get(name)
+    return index if type(index) is int else 0

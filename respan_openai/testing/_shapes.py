@@ -1,0 +1,198 @@
+"""What a file's values must look like, and where the first one stands that does not.
+
+A check is called with a value and its place, and returns what the value stands for. Places are chains of
+``(outer place, key)`` that cost nothing until something is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    Place = tuple[Any, ...]
+    Check = Callable[[Any, Place], Any]
+
+
+__all__ = [
+    "REPAIR",
+    "ROOT",
+    "Misshapen",
+    "Shape",
+    "a_list",
+    "a_string",
+    "a_whole_number",
+    "an_object",
+    "anything",
+    "deepest",
+    "list_of",
+    "of_kind",
+    "pairs",
+    "quoted",
+    "show",
+]
+
+
+#: The place of the whole.
+ROOT: Final[Place] = ()
+
+REPAIR: Final = "Correct it, or record the test again."
+
+_KINDS: Final = {
+    dict: "an object",
+    list: "a list",
+    str: "a string",
+    bool: "true or false",
+    int: "a whole number",
+    type(None): "null",
+}
+
+
+class Misshapen(Exception):  # noqa: N818 -- says what is wrong with the value
+    """A value is not what its place asks for.
+
+    Attributes:
+        place: Of the value.
+        what: What is wrong, and what to do, in one line.
+    """
+
+    def __init__(self, place: Place, what: str) -> None:
+        super().__init__(what)
+        self.place = place
+        self.what = what
+
+
+def show(place: Place) -> str:
+    """*place* as a path: ``calls[2].request.json["odd key"]``; its end is left out if there are many steps."""
+    keys: list[Any] = []
+    while place:
+        place, key = place
+        keys.append(key)
+    most = 12
+    return "".join(map(_step, keys[: -most - 1 : -1])).removeprefix(".") + ("…" if len(keys) > most else "")
+
+
+def _step(key: Any) -> str:
+    if isinstance(key, int):
+        return f"[{key}]"
+    return f".{key}" if re.fullmatch(r"\w{1,60}", key, re.ASCII) else f"[{quoted(key)}]"
+
+
+def quoted(key: str) -> str:
+    """*key* on one line, and not all of it if it is long."""
+    return json.dumps(key if len(key) <= 60 else key[:60] + "…")
+
+
+def _refuse(value: Any, place: Place, words: str) -> NoReturn:
+    raise Misshapen(place, f"must be {words}, and is {_KINDS.get(type(value), 'a number')}. {REPAIR}")
+
+
+def of_kind(kind: type, words: str) -> Check:
+    """Values of exactly *kind*: ``true`` is no number."""
+
+    def check(value: Any, place: Place) -> Any:
+        if type(value) is not kind:
+            _refuse(value, place, words)
+        return value
+
+    return check
+
+
+a_string: Final = of_kind(str, "a string")
+a_whole_number: Final = of_kind(int, "a whole number")
+an_object: Final = of_kind(dict, "an object")
+a_list: Final = of_kind(list, "a list")
+
+
+def anything(value: Any, _: Place) -> Any:
+    """Any JSON."""
+    return value
+
+
+def list_of(check: Check) -> Check:
+    """Lists of what *check* accepts; it returns a tuple."""
+
+    def checked(value: Any, place: Place) -> tuple[Any, ...]:
+        return tuple(check(item, (place, at)) for at, item in enumerate(a_list(value, place)))
+
+    return checked
+
+
+def _pair(value: Any, place: Place) -> tuple[str, str]:
+    if len(a_list(value, place)) != 2:
+        raise Misshapen(place, f"must be a name and a value. {REPAIR}")
+    return a_string(value[0], (place, 0)), a_string(value[1], (place, 1))
+
+
+_pair_list: Final = list_of(_pair)
+
+
+def pairs(value: Any, place: Place) -> tuple[tuple[str, str], ...]:
+    """Names and their values, all strings: an object, or a list of pairs if a name comes twice."""
+    if type(value) is not dict:
+        return cast("tuple[tuple[str, str], ...]", _pair_list(value, place))
+    fields = cast("dict[str, Any]", value)
+    return tuple((name, a_string(item, (place, name))) for name, item in fields.items())
+
+
+class Shape:
+    """Objects with known keys. Called, it returns what the checks of their values return, by key.
+
+    Args:
+        checks: For the value of each key.
+        required: Keys that must be there.
+    """
+
+    __slots__ = ("_checks", "_required")
+
+    def __init__(self, checks: Mapping[str, Check], *required: str) -> None:
+        self._checks = dict(checks)
+        self._required = required
+
+    def __call__(self, value: Any, place: Place) -> dict[str, Any]:
+        fields: dict[str, Any] = an_object(value, place)
+        checks = self._checks
+        if not fields.keys() <= checks.keys():
+            self._refuse_unknown(fields, place)
+        for key in self._required:
+            if key not in fields:
+                raise Misshapen(place, f"lacks {quoted(key)}. {REPAIR}")
+        return {key: checks[key](item, (place, key)) for key, item in fields.items()}
+
+    def _refuse_unknown(self, fields: dict[str, Any], place: Place) -> NoReturn:
+        key = next(key for key in fields if key not in self._checks)
+        known = ", ".join(self._checks)
+        raise Misshapen(place, f"has an unknown key {quoted(key)}; it may have {known}. Take it out.")
+
+
+def deepest(value: Any, most: int) -> Place | None:
+    """The place of a value that is nested deeper than *most* levels; ``None`` if there is none.
+
+    A list of scalars has one level. Takes no stack, whatever it is given.
+    """
+    level = [value]
+    for _ in range(most + 1):
+        level = [child for item in level if type(item) in _NESTING for child in _NESTING[type(item)](item)]
+        if not level:
+            return None
+    return _descent(value, most)
+
+
+_NESTING: Final[dict[Any, Callable[[Any], Any]]] = {dict: dict[str, Any].values, list: list[Any].__iter__}
+
+
+def _descent(value: Any, most: int) -> Place:
+    level: list[tuple[Place, Any]] = [(ROOT, value)]
+    for _ in range(most + 1):
+        level = [((place, key), child) for place, item in level for key, child in _children(item)]
+    return level[0][0]
+
+
+def _children(value: Any) -> list[tuple[Any, Any]]:
+    if type(value) is dict:
+        return list(cast("dict[Any, Any]", value).items())
+    return list(enumerate(cast("list[Any]", value))) if type(value) is list else []

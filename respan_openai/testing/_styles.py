@@ -1,0 +1,132 @@
+"""The ways in which JSON is written on the wire: layout, and what is escaped.
+
+A body that one of them gives back byte for byte is kept as values, and written anew when it is played.
+"""
+
+from __future__ import annotations
+
+import re
+from json.encoder import encode_basestring, encode_basestring_ascii
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+
+__all__ = ["COMPACT", "STYLES", "Style", "fitting", "narrowed", "written"]
+
+
+class Style(NamedTuple):
+    """How JSON text is written.
+
+    Attributes:
+        name: In a file; see :data:`STYLES`.
+        comma: Between two items.
+        colon: Between key and value.
+        newline: Before the first item of the outermost object: empty, or a line end.
+        indent: What each level is set in by.
+        quote: Writes a string.
+    """
+
+    name: str
+    comma: str
+    colon: str
+    newline: str
+    indent: str
+    quote: Callable[[str], str]
+
+
+# What Go's encoding/json escapes besides: https://pkg.go.dev/encoding/json#HTMLEscape.
+_HTML: Final = re.compile("[<>&\u2028\u2029]")
+
+
+def _quote_for_html(text: str) -> str:
+    return _HTML.sub(lambda found: f"\\u{ord(found[0]):04x}", encode_basestring(text))
+
+
+#: Of each name the first word: comma, colon, line end, indent.
+_LAYOUTS: Final = {
+    "compact": (",", ":", "", ""),
+    "spaced": (", ", ": ", "", ""),
+    "indent-2": (",", ": ", "\n", "  "),
+    "indent-4": (",", ": ", "\n", "    "),
+    "indent-tab": (",", ": ", "\n", "\t"),
+}
+#: The second: nothing but what must be escaped, all that is not ASCII, or what HTML could take for markup.
+_ESCAPES: Final = {"": encode_basestring, " ascii": encode_basestring_ascii, " html": _quote_for_html}
+
+#: By name: ``compact`` is JavaScript's ``JSON.stringify``, ``spaced ascii`` Python's ``json.dumps``, ``compact html``
+#: Go's ``json.Marshal``; OpenAI's own answers are ``indent-2``, and its streams ``compact``.
+STYLES: Final = {
+    layout + escapes: Style(layout + escapes, *signs, quote)
+    for layout, signs in _LAYOUTS.items()
+    for escapes, quote in _ESCAPES.items()
+}
+COMPACT: Final = STYLES["compact"]
+
+
+def written(value: Any, style: Style) -> str:
+    """*value* as JSON text."""
+    return _text(value, style, style.newline)
+
+
+def _text(value: Any, style: Style, newline: str) -> str:
+    kind = type(value)
+    if kind is str:
+        return style.quote(value)
+    if kind is dict:
+        return _object(value, style, newline)
+    if kind is list:
+        return _list(value, style, newline)
+    return _CONSTANTS[value] if kind in _NAMED else _number(value)
+
+
+def _object(value: dict[str, Any], style: Style, newline: str) -> str:
+    if not value:
+        return "{}"
+    inner, quote, colon = newline + style.indent, style.quote, style.colon
+    items = [f"{quote(key)}{colon}{_text(item, style, inner)}" for key, item in value.items()]
+    return f"{{{inner}{(style.comma + inner).join(items)}{newline}}}"
+
+
+def _list(value: list[Any], style: Style, newline: str) -> str:
+    if not value:
+        return "[]"
+    inner = newline + style.indent
+    return f"[{inner}{(style.comma + inner).join([_text(item, style, inner) for item in value])}{newline}]"
+
+
+_NAMED: Final = (bool, type(None))
+_CONSTANTS: Final[dict[Any, str]] = {True: "true", False: "false", None: "null"}
+_UNUSUAL: Final = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+
+
+def _number(value: float) -> str:
+    text = repr(value)
+    return _UNUSUAL.get(text, text)
+
+
+def fitting(value: Any, text: str) -> Style | None:
+    """The first style that writes *value* as *text*; ``None`` if there is none."""
+    return next(iter(narrowed(list(STYLES.values()), [(value, text)])), None)
+
+
+def narrowed(styles: Sequence[Style], samples: Iterable[tuple[Any, str]]) -> Sequence[Style]:
+    """Those of *styles* that write most of *samples*, which are values and their texts: all but what none can write."""
+    left = styles
+    fits = False
+    for value, text in samples:
+        fitted = [style for style in left if _may_fit(style, text) and written(value, style) == text]
+        left, fits = fitted or left, fits or bool(fitted)
+    return left if fits else ()
+
+
+def _may_fit(style: Style, text: str) -> bool:
+    """Whether it is worth while to write the value in *style*: told by the first signs, and by what is escaped."""
+    begin = style.newline + style.indent
+    if not (text.startswith(begin, 1) or text[1:2] in "]}") or text[1 + len(begin) : 2 + len(begin)].isspace():
+        return False
+    return style.quote is encode_basestring or "\\u" in text
+
+

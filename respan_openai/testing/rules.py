@@ -1,0 +1,222 @@
+"""What makes two questions the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+from ._paths import BODY, GONE, HEADER, QUERY, RESPAN, edited, parsed
+from .errors import CassetteError
+from .recording import Json, Multipart, Question, Raw
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ._paths import Path
+    from .recording import Body, Part
+
+
+__all__ = ["Compared", "Rules", "canonical"]
+
+
+class Compared(NamedTuple):
+    """What of a question is compared.
+
+    Attributes:
+        request: Method, path, and what kind of body it has.
+        tree: Everything else, in plain values, under its four roots; numbers that are equal are written alike.
+    """
+
+    request: tuple[str, str, str]
+    tree: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        """A hash that is the same for questions that are the same."""
+        return hashlib.sha256(canonical(self).encode()).hexdigest()
+
+
+class Rules:
+    """What may differ between a question and a recording of it, and what must be equal besides.
+
+    Without any rule, method, path, query, body and the gateway's parameters must be equal: JSON by its meaning (order of
+    keys free, 1 equal to 1.0, a missing field not equal to null), fields of a form in any order, other bodies byte for
+    byte. Where it was sent never matters.
+
+    Args:
+        ignore: Places that may differ, or be missing: ``metadata.run_id``, ``**.tool_call_id``. With a pattern behind
+            ``~`` only what it finds there may: ``messages[*].content ~ \\d{4}-\\d\\d-\\d\\d`` holds for every text at that
+            place and below. An item of a list may differ, but must be there.
+        match: Headers that must be equal: ``header:x-tenant``.
+        normalize: Makes of a question the one that is compared; applied to both sides, before anything is ignored.
+
+    Attributes:
+        headers: Names of the headers that are compared, in lower case.
+
+    Raises:
+        CassetteError: if a rule cannot be read.
+    """
+
+    def __init__(
+        self,
+        ignore: Iterable[str] = (),
+        match: Iterable[str] = (),
+        normalize: Callable[[Question], Question] | None = None,
+    ) -> None:
+        self._ignored = tuple(map(_Ignored.read, _listed("ignore", ignore)))
+        self.headers = tuple(map(_header, _listed("match", match)))
+        self._normalize = normalize
+
+    def __repr__(self) -> str:
+        return f"Rules({len(self._ignored)} places ignored, headers={self.headers!r})"
+
+    def ignoring(self, places: Iterable[str]) -> Rules:
+        """These rules and further *places*.
+
+        Raises:
+            CassetteError: if one cannot be read.
+        """
+        made = Rules(places, normalize=self._normalize)
+        made._ignored = (*self._ignored, *made._ignored)
+        made.headers = self.headers
+        return made
+
+    def key(self, question: Question) -> str:
+        """A hash that is the same for questions that are the same."""
+        return self.compared(question).key
+
+    def compared(self, question: Question) -> Compared:
+        """What of *question* is compared under these rules."""
+        if self._normalize is not None:
+            question = _normalized(self._normalize, question)
+        body = question.body
+        tree = _plain({
+            BODY: _body_of(body),
+            RESPAN: dict(question.respan),
+            QUERY: _grouped(question.query),
+            HEADER: {name: value for name, value in question.headers if name in self.headers},
+        })  # fmt: skip
+        for ignored in self._ignored:
+            tree = ignored.out_of(tree)
+        return Compared((question.method, question.path, type(body).__name__), tree)
+
+
+def _normalized(normalize: Callable[[Question], Question], question: Question) -> Question:
+    made = normalize(question)
+    if not isinstance(made, Question):  # pyright: ignore[reportUnnecessaryIsInstance] -- a user's function
+        raise CassetteError(
+            f"normalize returned {type(made).__name__} instead of a Question; return question._replace(...)."
+        )
+    return made
+
+
+# -- reading rules
+
+
+#: Headers that are never compared, because what is compared is recorded.
+_SECRET: Final = frozenset({"api-key", "authorization", "cookie", "proxy-authorization", "x-api-key"})
+
+
+def _listed(name: str, rules: Iterable[str]) -> list[str]:
+    listed = [rules] if isinstance(rules, str) else list(rules)
+    if isinstance(rules, str) or not all(isinstance(rule, str) for rule in listed):
+        raise CassetteError(f"{name} must be a list of strings, even of one.")
+    return listed
+
+
+def _header(rule: str) -> str:
+    kind, _, name = rule.partition(":")
+    if kind != "header" or not re.fullmatch(r"[A-Za-z0-9-]+", name):
+        raise CassetteError(f"{rule!r} cannot be matched; match takes headers: header:x-tenant.")
+    if name.lower() in _SECRET:
+        raise CassetteError(f"{rule!r} cannot be matched: the header holds a secret, and would have to be recorded.")
+    return name.lower()
+
+
+class _Ignored(NamedTuple):
+    path: Path
+    pattern: re.Pattern[str] | None
+
+    @classmethod
+    def read(cls, rule: str) -> _Ignored:
+        place, found, pattern = rule.partition("~")
+        path = parsed(place.strip())
+        return cls(path, _compiled(rule, pattern.strip()) if found else None)
+
+    def out_of(self, tree: dict[str, Any]) -> dict[str, Any]:
+        change = _gone if self.pattern is None else partial(_blanked, self.pattern)
+        return cast("dict[str, Any]", edited(tree, self.path, change))
+
+
+def _compiled(rule: str, pattern: str) -> re.Pattern[str]:
+    try:
+        found = re.compile(pattern)
+    except (re.error, OverflowError) as exc:
+        raise CassetteError(f"{rule!r}: what stands behind the ~ is no regular expression: {exc}.") from None
+    if not pattern:
+        raise CassetteError(f"{rule!r}: there is no pattern behind the ~; without one, leave out the ~ too.")
+    return found
+
+
+def _gone(_: Any) -> Any:
+    return GONE
+
+
+def _blanked(pattern: re.Pattern[str], value: Any) -> Any:
+    if isinstance(value, str):
+        return pattern.sub("{{ignored}}", value)
+    if isinstance(value, dict):
+        return {name: _blanked(pattern, inner) for name, inner in cast("dict[str, Any]", value).items()}
+    return [_blanked(pattern, item) for item in cast("list[Any]", value)] if isinstance(value, list) else value
+
+
+# -- plain values
+
+
+_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+
+
+def canonical(value: Any) -> str:
+    """*value* as text, which is the same for values that say the same; numbers as :class:`Compared` has them."""
+    return _ENCODER.encode(value)
+
+
+def _body_of(body: Body) -> Any:
+    if isinstance(body, Json):
+        return body.value
+    if isinstance(body, Multipart):
+        return _grouped([(part.name, _part(part)) for part in body.parts])
+    return None if body is None else _raw(body)
+
+
+def _part(part: Part) -> Any:
+    if part.text is not None:
+        return part.text if part.type is None else {"text": part.text, "type": part.type}
+    return {"filename": part.filename, "type": part.type, "sha256": part.sha256, "size": part.size}
+
+
+def _raw(body: Raw) -> dict[str, Any]:
+    what = {"text": body.text} if body.text is not None else {"sha256": body.sha256, "size": body.size}
+    return {"type": body.type, **what}
+
+
+def _grouped(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """The value of a name that occurs once, a list of those of any other."""
+    lists: dict[str, list[Any]] = {}
+    for name, value in pairs:
+        lists.setdefault(name, []).append(value)
+    return {name: values if len(values) > 1 else values[0] for name, values in lists.items()}
+
+
+def _plain(value: Any) -> Any:
+    """*value* in dicts and lists; a float without a fraction as the integer that it is equal to."""
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in cast("Mapping[str, Any]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in cast("list[Any]", value)]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
