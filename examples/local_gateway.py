@@ -118,6 +118,7 @@ def main() -> None:
 
         local.store.close()
     server.shutdown()
+    server.server_close()
 
 
 def walk(client: OpenAI, local: LocalGateway) -> None:

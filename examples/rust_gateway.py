@@ -63,6 +63,7 @@ def main() -> None:
         row = local.store.entries()[0]
         print(f"The log has: {row['provider']} {row['answer_model']} {row['cost']:.6f} USD")
     server.shutdown()
+    server.server_close()
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def lifted(
         return kwargs
     rest = {name: value for name, value in kwargs.items() if name not in ours}
     rest["extra_body"] = body = _body(ours, dict(extra or {}))
-    return _without_model(rest, known, body)
+    return _without_needless(rest, known, body)
 
 
 def _is_our_prompt(prompt: object) -> bool:
@@ -130,13 +130,14 @@ def _body(ours: Mapping[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
     return {**check_explicit({**extra, **containers}), **plain}
 
 
-def _without_model(kwargs: dict[str, Any], known: frozenset[str], body: Mapping[str, Any]) -> dict[str, Any]:
+def _without_needless(kwargs: dict[str, Any], known: frozenset[str], body: Mapping[str, Any]) -> dict[str, Any]:
     # The SDK's signature demands model and messages; where the gateway does not, they may be left out.
-    if "model" in kwargs or "model" not in known or not _CHOOSE_MODEL & body.keys():
-        return kwargs
-    if "messages" in known and "messages" not in kwargs and "prompt" in body:
-        kwargs["messages"] = _LEFT_OUT
-    return {**kwargs, "model": _LEFT_OUT}
+    left_out = {
+        "model": bool(_CHOOSE_MODEL & body.keys()),
+        "messages": "prompt" in body,
+    }
+    absent = {name: _LEFT_OUT for name, may in left_out.items() if may and name in known and name not in kwargs}
+    return {**kwargs, **absent}
 
 
 def _check_headers(headers: Mapping[str, Any]) -> None:

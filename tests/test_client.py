@@ -228,17 +228,17 @@ async def test_a_parameter_on_a_call_that_passes_through_is_an_error(caller, pro
         {"models": ["a", "b"], "messages": HELLO},
         {"load_balance_group": {"group_id": "g"}, "messages": HELLO},
         {"prompt": {"prompt_id": "p"}},
+        {"prompt": {"prompt_id": "p"}, "model": "m"},
     ],
-    ids=["models", "load_balance_group", "prompt"],
+    ids=["models", "load_balance_group", "prompt", "prompt and model"],
 )
-async def test_the_model_may_be_left_out_where_the_gateway_finds_it(caller, served, gateway, given) -> None:
+async def test_what_the_gateway_finds_may_be_left_out(caller, served, gateway, given) -> None:
     """The SDK's signature asks for model and messages; the gateway's router, groups and prompts bring them."""
     client = wrap(caller.client(), gateway=gateway)
 
     await caller(client.chat.completions.create, **given)
 
     (seen,) = served.seen
-    assert "model" not in seen.json
     assert seen.json == given
 
 

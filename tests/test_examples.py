@@ -13,6 +13,7 @@ from typing import NamedTuple
 import pytest
 
 import respan_openai
+from respan_openai._params import LEGACY, NAMES
 
 
 ROOT = Path(__file__).parents[1]
@@ -52,6 +53,25 @@ PRINTED = {
         "model: azure/my-gpt4\n",
         "built  POST https://my-resource.openai.azure.com/openai/responses?api-version=",
         "answer echo: And from Responses\n",
+    ],
+    "local_gateway.py": [
+        "`respan_params.cache_ttl` must be more than 0; got -1.\n",
+        "   cheap says: What is a gateway? | router: cheapest\n",
+        "   fast says: What is a gateway? | only candidate\n",
+        "   group both, weight ",
+        "   credentials in the log: False\n",
+        "   cheap says: What is a gateway? | [500, 200]\n",
+        "   provider asked: 1 | cost: 0.006 | hit: False\n",
+        "   provider asked: 0 | cost: 0.0 | hit: True\n",
+        "   Speak to Ada in French.\n",
+        "   paid 0.0066 USD\n",
+        "   429 The customer's total budget of 0.05 USD is used up",
+        "   {'prompt_tokens': 1000, 'completion_tokens': 500, 'cost': 0.00125, 'cached': False}\n",
+        "   echo/m {'run': '7'} {'run': 7} | input kept: False\n",
+        "   13 rows\n",
+        "   my-gpt4\n",
+        "   echo: What is a gateway?\n",
+        "   200 text/html; charset=utf-8 | rows: 15\n",
     ],
     "openrouter.py": [
         "> POST https://openrouter.ai/api/v1/chat/completions\n",
@@ -106,11 +126,16 @@ PRINTED = {
         "< echo: Hello from a task\n",
         "= /responses target=local model=gpt-4o-mini status=200 attempts=1",
     ],
+    "rust_gateway.py": [
+        "Anthropic was asked: /v1/messages claude-haiku-5-5 Hi\n",
+        "The caller got: Hello from Claude\n",
+        "The log has: rust claude-haiku-5-5 0.000025 USD\n",
+    ],
     "web_handler.py": [f"I am {n} -> sent for user_{n} -> echo: I am {n}\n" for n in range(10)],
 }
 
 #: Examples of a framework that openai does not bring along.
-NEEDS = {"agents_sdk.py": "agents", "web_handler.py": "starlette"}
+NEEDS = {"agents_sdk.py": "agents", "rust_gateway.py": "respan_gateway", "web_handler.py": "starlette"}
 
 
 def printed(path: Path) -> str:
@@ -242,3 +267,14 @@ def test_its_links() -> None:
             assert target[1:] in headings
         elif "://" not in target:
             assert (ROOT / target).is_file()
+
+
+def test_every_parameter_is_in_the_local_gateway_s_table() -> None:
+    """Each name has one row, and says what becomes of it hosted and local."""
+    start = README.index("| parameter | hosted gateway | local gateway |")
+    rows = [line.split("|")[1:-1] for line in README[start : README.index("\n\n", start)].splitlines()[2:]]
+
+    named = [name for row in rows for name in re.findall(r"`(\w+)`", row[0])]
+
+    assert all(len(row) == 3 and all(cell.strip() for cell in row) for row in rows)
+    assert sorted(named) == sorted(NAMES - LEGACY.keys())

@@ -11,13 +11,15 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from ._plain import is_list, is_object
 from .recording import Json, Multipart, Part, Raw
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from .recording import Body
+    from ._plain import is_list, is_object
+from .recording import Body
 
 
 __all__ = ["body_of"]
@@ -111,12 +113,14 @@ def _is_deep(value: Any, body: bytes) -> bool:
         return False
     level = [value]
     for _ in range(DEEPEST):
-        level = [inner for outer in level for inner in _inside(outer) if isinstance(inner, dict | list)]
-    return bool(level)
+        level = [inner for outer in level for inner in _inside(outer)]
+    return any(is_object(inner) or is_list(inner) for inner in level)
 
 
-def _inside(outer: Any) -> Any:
-    return outer.values() if isinstance(outer, dict) else outer if isinstance(outer, list) else ()
+def _inside(outer: Any) -> list[Any]:
+    if is_object(outer):
+        return [*outer.values()]
+    return outer if is_list(outer) else []
 
 
 # -- multipart/form-data (RFC 7578)

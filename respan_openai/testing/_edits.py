@@ -131,10 +131,10 @@ def aligned(old: int, new: int, likeness: Callable[[int, int], float]) -> list[t
         for right in reversed(range(new)):
             together = best[left + 1][right + 1] + alike[left][right]
             best[left][right] = max(best[left + 1][right], best[left][right + 1], together)
-    return _path(best, alike)
+    return _pairs(best)
 
 
-def _path(best: list[list[float]], alike: list[list[float]]) -> list[tuple[int, int]]:
+def _pairs(best: list[list[float]]) -> list[tuple[int, int]]:
     pairs: list[tuple[int, int]] = []
     left = right = 0
     while left < len(best) - 1 and right < len(best[0]) - 1:

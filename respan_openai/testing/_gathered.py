@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from ._plain import is_list, is_object
 from .recording import Json, Multipart
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from .recording import Body, Part
+    from ._plain import is_list, is_object
+from .recording import Body, Part
 
 
 __all__ = ["Gathered", "gathered"]
@@ -36,22 +38,20 @@ def gathered(body: Body, header: Callable[[str], str | None], params: Mapping[st
 
     Names are today's ones, and a parameter that is ``None`` counts as not given. Values stay as they are, unchecked.
     """
-    from .._params import CONTAINERS, merge
+    from .._params import CONTAINERS, NAMES, merge
 
     fields = _fields_of(body)
-    top = {name: value for name, value in fields.items() if _is_ours(name, value)}
-    inner = {name: fields[name] for name in CONTAINERS if isinstance(fields.get(name), dict)}
-    layers = (params or {}, *_carried(header), *(inner[name] for name in reversed(CONTAINERS) if name in inner), top)
-    stay = fields.keys() - top.keys() - inner.keys()
-    respan = merge(*map(_settled, layers))
-    return Gathered(
-        _without(body, top.keys() | inner.keys()), {name: respan[name] for name in respan if name not in stay}
-    )
+    top = {name: fields[name] for name in fields.keys() & NAMES if _is_ours(name, fields[name])}
+    inner = {name: fields[name] for name in CONTAINERS if is_object(fields.get(name))}
+    lower = [inner[name] for name in reversed(CONTAINERS) if name in inner]
+    respan = merge(*map(_settled, filter(None, (params, *_carried(header), *lower, top))))
+    left = _without(body, top.keys() | inner.keys())
+    return Gathered(left, {name: respan[name] for name in respan.keys() - _fields_of(left).keys()})
 
 
 def _fields_of(body: Body) -> dict[str, Any]:
     if isinstance(body, Json):
-        return cast("dict[str, Any]", body.value) if isinstance(body.value, dict) else {}
+        return body.value if is_object(body.value) else {}
     return _texts(body.parts) if isinstance(body, Multipart) else {}
 
 
@@ -80,7 +80,7 @@ def _decoded(name: str, value: str) -> dict[str, Any]:
         params = json.loads(base64.b64decode(value, validate=True).decode())
     except (ValueError, RecursionError):
         params = None
-    return cast("dict[str, Any]", params) if isinstance(params, dict) else {name: value}
+    return params if is_object(params) else {name: value}
 
 
 def _settled(layer: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,16 +95,12 @@ def _settled(layer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_ours(name: str, value: Any) -> bool:
-    from .._params import NAMES
-
-    return name in NAMES and (name not in _IS_OPENAIS or not _IS_OPENAIS[name](value))
+    return name not in _IS_OPENAIS or not _IS_OPENAIS[name](value)
 
 
 def _is_metadata(value: Any) -> bool:
     # 16 pairs, 64 and 512 characters: openai/types/shared/metadata.py
-    return not isinstance(value, dict) or (
-        len(value) <= 16 and all(_is_pair(*pair) for pair in cast("dict[str, Any]", value).items())
-    )
+    return not is_object(value) or (len(value) <= 16 and all(_is_pair(*pair) for pair in value.items()))
 
 
 def _is_pair(key: str, text: Any) -> bool:
@@ -112,12 +108,12 @@ def _is_pair(key: str, text: Any) -> bool:
 
 
 def _is_prompt(value: Any) -> bool:
-    return not isinstance(value, dict) or ("id" in value and "prompt_id" not in value)
+    return not is_object(value) or ("id" in value and "prompt_id" not in value)
 
 
 _IS_OPENAIS: Final[Mapping[str, Callable[[Any], bool]]] = {
     "echo": lambda _: True,
     "metadata": _is_metadata,
-    "models": lambda value: not isinstance(value, list),
+    "models": lambda value: not is_list(value),
     "prompt": _is_prompt,
 }

@@ -20,6 +20,7 @@ import re
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from ._plain import is_list, is_object
 from .errors import CassetteError
 
 
@@ -140,7 +141,9 @@ def written(path: Path) -> str:
 
 
 def _is_clear(rest: Path) -> bool:
-    return bool(rest) and not (rest[0] in {RESPAN, Wild.DEEP} or str(rest[0]).startswith((BODY, QUERY, HEADER)))
+    return bool(rest) and not (
+        rest[0] in {RESPAN, Wild.DEEP} or str(rest[0]).startswith((BODY, QUERY, HEADER))
+    )
 
 
 def _written_step(step: Step) -> str:
@@ -164,9 +167,9 @@ def edited(value: Any, path: Path, change: Callable[[Any], Any]) -> Any:
     inner = tuple(rest)
     if step is Wild.DEEP:
         value, inner = edited(value, inner, change), path
-    if isinstance(value, dict):
-        return _edited_fields(cast("dict[str, Any]", value), step, inner, change)
-    return _edited_items(cast("list[Any]", value), step, inner, change) if isinstance(value, list) else value
+    if is_object(value):
+        return _edited_fields(value, step, inner, change)
+    return _edited_items(value, step, inner, change) if is_list(value) else value
 
 
 def _edited_fields(fields: dict[str, Any], step: Step, inner: Path, change: Callable[[Any], Any]) -> Any:

@@ -119,9 +119,7 @@ def _scalar(value: Any) -> str:
 
 #: Controls, line ends that JSON allows but editors take for such, what turns the direction of writing round (a
 #: reviewer would read another text: CVE-2021-42574), the byte order mark, and halves of surrogate pairs.
-_HIDDEN: Final = re.compile(
-    "[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
-)
+_HIDDEN: Final = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
 
 def _quoted(text: str) -> str:

@@ -57,7 +57,9 @@ def _of_choices(choices: Any) -> Iterator[Piece]:
 
 
 def _objects(value: Any) -> Iterator[Object]:
-    yield from (item for item in cast("list[Any]", value if type(value) is list else []) if type(item) is dict)
+    yield from (
+        item for item in cast("list[Any]", value if type(value) is list else []) if type(item) is dict
+    )
 
 
 def _index(found: Object, name: str) -> int:

@@ -6,7 +6,9 @@ import base64
 import hashlib
 import json
 import re
-from typing import Any, Final, cast
+from typing import Any, Final
+
+from ._plain import is_list, is_object
 
 
 __all__ = ["LONGEST_VALUE", "clipped", "label", "printable", "shown"]
@@ -52,10 +54,10 @@ def shown(value: Any, most: int = LONGEST_VALUE) -> str:
 
 
 def _labelled(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _labelled(inner) for name, inner in cast("dict[str, Any]", value).items()}
-    if isinstance(value, list):
-        return [_labelled(item) for item in cast("list[Any]", value)]
+    if is_object(value):
+        return {name: _labelled(inner) for name, inner in value.items()}
+    if is_list(value):
+        return [_labelled(item) for item in value]
     return label(value) or value if isinstance(value, str) else value
 
 

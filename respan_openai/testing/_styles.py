@@ -10,11 +10,16 @@ from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 
+from ._shapes import REPAIR, Misshapen
+
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from ._shapes import Place
 
-__all__ = ["COMPACT", "STYLES", "Style", "fitting", "narrowed", "written"]
+
+__all__ = ["COMPACT", "STYLES", "Style", "a_style", "fitting", "narrowed", "utf8", "written"]
 
 
 class Style(NamedTuple):
@@ -125,8 +130,32 @@ def narrowed(styles: Sequence[Style], samples: Iterable[tuple[Any, str]]) -> Seq
 def _may_fit(style: Style, text: str) -> bool:
     """Whether it is worth while to write the value in *style*: told by the first signs, and by what is escaped."""
     begin = style.newline + style.indent
-    if not (text.startswith(begin, 1) or text[1:2] in "]}") or text[1 + len(begin) : 2 + len(begin)].isspace():
+    if (
+        not (text.startswith(begin, 1) or text[1:2] in "]}")
+        or text[1 + len(begin) : 2 + len(begin)].isspace()
+    ):
         return False
     return style.quote is encode_basestring or "\\u" in text
 
 
+# -- in a file
+
+
+def a_style(value: Any, place: Place) -> Style:
+    """The check for the name of a style."""
+    style = STYLES.get(value) if type(value) is str else None
+    if style is None:
+        raise Misshapen(place, f"must be one of {', '.join(STYLES)}. {REPAIR}")
+    return style
+
+
+def utf8(text: str, place: Place) -> bytes:
+    """*text* as bytes.
+
+    Raises:
+        Misshapen: if it holds half a surrogate pair.
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise Misshapen(place, f"holds half a surrogate pair, which UTF-8 cannot carry. {REPAIR}") from None

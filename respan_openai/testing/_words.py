@@ -123,7 +123,9 @@ def reworded(old: str, new: str, work: Work) -> str:
 def merged(cut: list[Piece]) -> list[Piece]:
     """*cut* with changes that only white space lies between as one."""
     between = [
-        Piece(piece.old, piece.new) if not piece.is_same or piece.old.strip() or not 0 < at < len(cut) - 1 else None
+        Piece(piece.old, piece.new)
+        if not piece.is_same or piece.old.strip() or not 0 < at < len(cut) - 1
+        else None
         for at, piece in enumerate(cut)
     ]
     keep = [piece is not None and piece.is_same for piece in between]

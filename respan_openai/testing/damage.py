@@ -11,7 +11,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from .recording import Answer, Chunk, Failure
-from .streams import body_of, events_in, is_stream
+from .streams import content_of, events_in, is_stream
 
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ _BROKEN: Final = "RemoteProtocolError"
 
 
 def _size_of(answer: Answer, events: int) -> int:
-    body = body_of(answer)
+    body = content_of(answer)
     if is_stream(answer):
         return sum(map(len, events_in(body)[:events]))
     return len(body) // 2 if events else 0
@@ -82,7 +82,7 @@ def malformed(answer: Answer | None) -> Answer:
     """*answer* without the second half of its body; of a stream, of the first object in an event."""
     if answer is None or answer.status is None:
         return failed(_BROKEN)
-    body = body_of(answer)
+    body = content_of(answer)
     begin, end = _half_event(body) if is_stream(answer) else (len(body) // 2, len(body))
     return answer._replace(chunks=_without(answer.chunks, begin, end))
 

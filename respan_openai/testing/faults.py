@@ -8,15 +8,16 @@ from __future__ import annotations
 import math
 import random
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from .damage import disconnected, failed, malformed, refused, truncated
 from .errors import CassetteError
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from .recording import Answer, Question
 
@@ -59,7 +60,7 @@ class Fault:
 
     @classmethod
     def of(cls, **spec: Any) -> Fault:
-        """The failure that *spec* describes by the names of the attributes.
+        """The failure that *spec* describes by the names of the attributes; ``None`` is as if it were not there.
 
         Raises:
             CassetteError: for an unknown name, a value out of range, no effect or more than one, or a setting
@@ -69,20 +70,11 @@ class Fault:
             if name not in _ACCEPTED:
                 raise CassetteError(f"A fault has no {name[:80]!r}; it has: {', '.join(_ACCEPTED)}.")
             accepts, expected = _ACCEPTED[name]
-            if not accepts(value):
+            if value is not None and not accepts(value):
                 raise CassetteError(f"{name}={_shown(value)}: expected {expected}.")
-        return cls(**spec)._checked()
-
-    def _checked(self) -> Fault:
-        effects = [name for name in _EFFECTS if _is_set(self, name)]
-        if len(effects) > 1:
-            raise CassetteError(f"{' and '.join(effects)}: a fault does one thing. Ask for several faults.")
-        if not effects and not self.latency:
-            raise CassetteError(f"The fault does nothing: give one of {', '.join(_EFFECTS)}, or latency.")
-        for name, needed in _NEEDS.items():
-            if _is_set(self, name) and not _is_set(self, needed):
-                raise CassetteError(f"{name} means something only together with {needed}.")
-        return self
+        fault = cls(**{name: value for name, value in spec.items() if value is not None})
+        _check_together(fault)
+        return fault
 
     def __str__(self) -> str:
         names = (field.name for field in fields(self) if _is_set(self, field.name))
@@ -131,7 +123,7 @@ class Faults:
 
     def __init__(self, specs: Iterable[Mapping[str, Any]] = ()) -> None:
         self._lock = threading.Lock()
-        self._armed = [_Armed(Fault.of(**spec)) for spec in specs]
+        self._armed = [_Armed(_read(spec)) for spec in specs]
 
     def add(self, spec: Mapping[str, Any]) -> Fault:
         """One more, behind the others.
@@ -139,7 +131,7 @@ class Faults:
         Raises:
             CassetteError: if it is not accepted.
         """
-        armed = _Armed(Fault.of(**spec))
+        armed = _Armed(_read(spec))
         with self._lock:
             self._armed.append(armed)
         return armed.fault
@@ -162,6 +154,14 @@ class Faults:
         """What has not happened, or not as many times as it was to, in words."""
         with self._lock:
             return [armed.missed for armed in self._armed if armed.missed]
+
+
+def _read(spec: object) -> Fault:
+    if not isinstance(spec, Mapping):
+        raise CassetteError(
+            f"A fault is given as {{name: value}}, such as {{'status': 429}}, not {_shown(spec)}."
+        )
+    return Fault.of(**{str(name): value for name, value in cast("Mapping[object, Any]", spec).items()})
 
 
 class _Armed:
@@ -188,6 +188,8 @@ class _Armed:
 
 # -- what happens
 
+_TIMEOUTS: Final = {"read": "ReadTimeout", "connect": "ConnectTimeout"}
+
 _EFFECTS: Final[dict[str, Callable[[Fault, Answer | None], Answer]]] = {
     "status": lambda fault, _: refused(fault.status or 500, fault.retry_after),
     "timeout": lambda fault, _: failed(_TIMEOUTS[fault.timeout or "read"]),
@@ -195,8 +197,6 @@ _EFFECTS: Final[dict[str, Callable[[Fault, Answer | None], Answer]]] = {
     "malformed": lambda _, answer: malformed(answer),
     "truncate_bytes": lambda fault, answer: truncated(answer, fault.truncate_bytes or 0),
 }
-
-_TIMEOUTS: Final = {"read": "ReadTimeout", "connect": "ConnectTimeout"}
 
 #: What says nothing without another.
 _NEEDS: Final = {"retry_after": "status", "seed": "rate"}
@@ -231,6 +231,17 @@ _ACCEPTED: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
     "truncate_bytes": (_whole(0), "a number of bytes, at least 0"),
     "latency": (_number(0, 1e6), "seconds, at least 0"),
 }
+
+
+def _check_together(fault: Fault) -> None:
+    effects = [name for name in _EFFECTS if _is_set(fault, name)]
+    if len(effects) > 1:
+        raise CassetteError(f"{' and '.join(effects)}: a fault does one thing. Ask for several faults.")
+    if not effects and not fault.latency:
+        raise CassetteError(f"The fault does nothing: give one of {', '.join(_EFFECTS)}, or latency.")
+    for name, needed in _NEEDS.items():
+        if _is_set(fault, name) and not _is_set(fault, needed):
+            raise CassetteError(f"{name} means something only together with {needed}.")
 
 
 def _is_set(fault: Fault, name: str) -> bool:

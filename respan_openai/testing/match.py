@@ -124,7 +124,9 @@ class Library:
         source = next((at for at, shelf in enumerate(self._shelves) if shelf.waiting.get(key)), None)
         if source is not None:
             index = self._shelves[source].waiting[key][0]
-            return None if self._ordered and index != self._shelves[source].turn else self._taken(source, index)
+            return (
+                None if self._ordered and index != self._shelves[source].turn else self._taken(source, index)
+            )
         return self._last(key) if self._repeats == "last" else None
 
     def _last(self, key: str) -> Taken | None:

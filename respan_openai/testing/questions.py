@@ -51,9 +51,18 @@ def question_of(
     method = method.upper()
     place = _place(method, url_path)
     content = body_of(content_type, body)
-    found = gathered(content, header, params) if place.is_served else Gathered(content, _outside(header, params))
+    found = (
+        gathered(content, header, params) if place.is_served else Gathered(content, _outside(header, params))
+    )
     return Question(
-        method, place.path, _pairs(query), found.body, found.respan, via, place.deployment, _kept(headers, header)
+        method,
+        place.path,
+        _pairs(query),
+        found.body,
+        found.respan,
+        via,
+        place.deployment,
+        _kept(headers, header),
     )
 
 

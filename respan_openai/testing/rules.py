@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from ._paths import BODY, GONE, HEADER, QUERY, RESPAN, edited, parsed
+from ._plain import canonical, is_list, is_object, plain
 from .errors import CassetteError
 from .recording import Json, Multipart, Question, Raw
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from .recording import Body, Part
 
 
-__all__ = ["Compared", "Rules", "canonical"]
+__all__ = ["Compared", "Rules"]
 
 
 class Compared(NamedTuple):
@@ -95,7 +94,7 @@ class Rules:
         if self._normalize is not None:
             question = _normalized(self._normalize, question)
         body = question.body
-        tree = _plain({
+        tree = plain({
             BODY: _body_of(body),
             RESPAN: dict(question.respan),
             QUERY: _grouped(question.query),
@@ -123,7 +122,7 @@ _SECRET: Final = frozenset({"api-key", "authorization", "cookie", "proxy-authori
 
 
 def _listed(name: str, rules: Iterable[str]) -> list[str]:
-    listed = [rules] if isinstance(rules, str) else list(rules)
+    listed: list[Any] = [] if isinstance(rules, str) else list(rules)
     if isinstance(rules, str) or not all(isinstance(rule, str) for rule in listed):
         raise CassetteError(f"{name} must be a list of strings, even of one.")
     return listed
@@ -134,7 +133,9 @@ def _header(rule: str) -> str:
     if kind != "header" or not re.fullmatch(r"[A-Za-z0-9-]+", name):
         raise CassetteError(f"{rule!r} cannot be matched; match takes headers: header:x-tenant.")
     if name.lower() in _SECRET:
-        raise CassetteError(f"{rule!r} cannot be matched: the header holds a secret, and would have to be recorded.")
+        raise CassetteError(
+            f"{rule!r} cannot be matched: the header holds a secret, and would have to be recorded."
+        )
     return name.lower()
 
 
@@ -172,18 +173,12 @@ def _blanked(pattern: re.Pattern[str], value: Any) -> Any:
         return pattern.sub("{{ignored}}", value)
     if isinstance(value, dict):
         return {name: _blanked(pattern, inner) for name, inner in cast("dict[str, Any]", value).items()}
-    return [_blanked(pattern, item) for item in cast("list[Any]", value)] if isinstance(value, list) else value
+    return (
+        [_blanked(pattern, item) for item in cast("list[Any]", value)] if isinstance(value, list) else value
+    )
 
 
-# -- plain values
-
-
-_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
-
-
-def canonical(value: Any) -> str:
-    """*value* as text, which is the same for values that say the same; numbers as :class:`Compared` has them."""
-    return _ENCODER.encode(value)
+# -- bodies
 
 
 def _body_of(body: Body) -> Any:
@@ -211,12 +206,3 @@ def _grouped(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     for name, value in pairs:
         lists.setdefault(name, []).append(value)
     return {name: values if len(values) > 1 else values[0] for name, values in lists.items()}
-
-
-def _plain(value: Any) -> Any:
-    """*value* in dicts and lists; a float without a fraction as the integer that it is equal to."""
-    if isinstance(value, Mapping):
-        return {name: _plain(inner) for name, inner in cast("Mapping[str, Any]", value).items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in cast("list[Any]", value)]
-    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from .streams import body_of, events_of, is_stream, media_type
+from .streams import content_of, events_of, is_stream, type_of
+from .structure import Change, Structure, in_names, named
 
 
 if TYPE_CHECKING:
@@ -19,233 +19,123 @@ if TYPE_CHECKING:
 __all__ = ["Change", "changes"]
 
 
-class Change(NamedTuple):
-    """One difference.
-
-    Attributes:
-        severity: ``info``: there is something new; ``warning``: something is gone, or another model answered;
-            ``error``: something is of another type, so that code which reads it may break.
-        place: Where: ``body.choices[].message.content``, ``events[response.completed].response.usage``, ``status``.
-        what: What happened there, without any content.
-    """
-
-    severity: Literal["info", "warning", "error"]
-    place: str
-    what: str
-
-
 def changes(recorded: Answer, live: Answer) -> list[Change]:
     """What is different in *live*, in the order of reading it.
 
     Elements of an array are taken together, those with different values of ``type`` apart; so are the events of a
-    stream of the same type. How many there are does not matter, nor how often they take turns. ``null`` stands
-    for something that is missing.
+    stream of the same type. How many there are does not matter, nor how often they take turns. Bodies are compared
+    if they are JSON or a stream, and the answers began alike.
     """
-    found = [*_of_beginnings(recorded, live)]
+    found = [*_in_heads(recorded, live)]
     if any(change.severity == "error" for change in found):
         return found
-    return [*found, *_of_ends(recorded, live), *_of_bodies(recorded, live)]
+    return [*found, *_in_ends(recorded, live), *_in_bodies(recorded, live)]
 
 
 # -- around the body
 
 
-def _of_beginnings(recorded: Answer, live: Answer) -> Iterator[Change]:
-    before, after = _began(recorded), _began(live)
+def _in_heads(recorded: Answer, live: Answer) -> Iterator[Change]:
+    before, after = _beginning(recorded), _beginning(live)
     if before != after:
         yield Change("error", "status", f"was {before}, is {after}")
     elif recorded.status != live.status:
         yield Change("warning", "status", f"was {recorded.status}, is {live.status}")
-    kinds = [media_type(answer) for answer in (recorded, live)]
-    if kinds[0] != kinds[1]:
-        yield Change("error", "content-type", f"was {_named(kinds[0])}, is {_named(kinds[1])}")
+    was, is_now = type_of(recorded), type_of(live)
+    if was != is_now:
+        yield Change("error", "content-type", f"was {_or_none(was)}, is {_or_none(is_now)}")
 
 
-def _began(answer: Answer) -> str:
-    """The class of its status, or what there was in its place."""
-    if answer.status is None:
-        return _broke(answer)
-    return f"{answer.status // 100}xx"
+def _beginning(answer: Answer) -> str:
+    """The class of the status, or what there was in its place."""
+    return _failure(answer) if answer.status is None else f"{answer.status // 100}xx"
 
 
-def _broke(answer: Answer) -> str:
-    return "a failure" if answer.failure is None else _named(answer.failure.type)
+def _failure(answer: Answer) -> str:
+    return "a failure" if answer.failure is None else named(answer.failure.type)
 
 
-def _of_ends(recorded: Answer, live: Answer) -> Iterator[Change]:
-    if recorded.end == live.end or "failed" not in {recorded.end, live.end}:
-        return
-    if live.end == "failed":
-        yield Change("error", "end", f"breaks off with {_broke(live)}")
-    else:
-        yield Change("warning", "end", f"broke off with {_broke(recorded)}, is whole")
+def _or_none(name: str) -> str:
+    return named(name) or "none"
 
 
-def _of_models(before: Iterable[Any], after: Iterable[Any]) -> Iterator[Change]:
-    old, new = (sorted({model for value in values for model in _models(value)}) for values in (before, after))
+def _in_ends(recorded: Answer, live: Answer) -> Iterator[Change]:
+    # Where a reader leaves is his own affair, so that closed is as good as whole.
+    if live.end == "failed" and recorded.end != "failed":
+        yield Change("error", "end", f"breaks off with {_failure(live)}")
+    if recorded.end == "failed" and live.end != "failed":
+        yield Change("warning", "end", f"broke off with {_failure(recorded)}, does not")
+
+
+def _in_models(before: Iterable[Any], after: Iterable[Any]) -> Iterator[Change]:
+    old, new = (", ".join(sorted({*map(named, _models(values))})) for values in (before, after))
     if old and new and old != new:
-        was, is_now = (", ".join(map(_named, models)) for models in (old, new))
-        yield Change("warning", "model", f"was {was}, is {is_now}")
+        yield Change("warning", "model", f"was {old}, is {new}")
 
 
-def _models(value: Any) -> list[str]:
-    owners = [value, value.get("response")] if isinstance(value, dict) else []
-    found = [owner.get("model") for owner in owners if isinstance(owner, dict)]
-    return [model for model in found if isinstance(model, str)]
+def _models(values: Iterable[Any]) -> Iterator[str]:
+    for value in values:
+        for owner in (value, _fields(value).get("response")):
+            model = _fields(owner).get("model")
+            if isinstance(model, str):
+                yield model
+
+
+def _fields(value: object) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 # -- bodies
 
 
-def _of_bodies(recorded: Answer, live: Answer) -> Iterator[Change]:
+def _in_bodies(recorded: Answer, live: Answer) -> Iterator[Change]:
     if is_stream(recorded):
-        yield from _of_streams(events_of(recorded), events_of(live))
-    elif media_type(recorded).endswith("json"):
-        before, after = (_parsed(body_of(answer)) for answer in (recorded, live))
-        yield from _of_models([before], [after])
-        yield from _of_shapes("body", _shape_of([before]), _shape_of([after]))
+        yield from _in_streams(events_of(recorded), events_of(live))
+    elif type_of(recorded).endswith("json"):
+        before, after = ([_parsed(content_of(answer))] for answer in (recorded, live))
+        yield from _in_models(before, after)
+        yield from Structure(before).changes(Structure(after), "body")
 
 
-def _of_streams(before: list[Event], after: list[Event]) -> Iterator[Change]:
+def _in_streams(before: list[Event], after: list[Event]) -> Iterator[Change]:
     old, new = _by_type(before), _by_type(after)
-    yield from _of_models(*([each for values in found.values() for each in values] for found in (old, new)))
-    yield from _of_names("events[{}]", old, new)
-    common = [[name for name in found if name in old and name in new] for found in (old, new)]
-    if common[0] != common[1]:
-        yield Change("warning", "events", "come in another order")
-    for name in common[0]:
-        yield from _of_shapes(f"events[{name}]", _shape_of(old[name]), _shape_of(new[name]))
+    yield from _in_models(*([value for values in found.values() for value in values] for found in (old, new)))
+    if _UNREADABLE in new and _UNREADABLE not in old:
+        yield Change("error", "events", "have data that is no JSON")
+    yield from in_names("events[", "]", old, new)
+    if [name for name in old if name in new] != [name for name in new if name in old]:
+        yield Change("warning", "events", "begin in another order")
+    for name in old:
+        if name in new:
+            yield from Structure(old[name]).changes(Structure(new[name]), f"events[{named(name)}]")
 
 
 def _by_type(events: list[Event]) -> dict[str, list[Any]]:
     """Their data by their type, in the order in which each type first came."""
     found: dict[str, list[Any]] = {}
     for event in events:
-        value = _parsed(event.data.encode())
+        value = event.data if event.data.startswith("[DONE]") else _parsed(event.data.encode())
         found.setdefault(_type_of(event, value), []).append(value)
     return found
 
 
+_UNREADABLE: Final = "unreadable"
+
+
 def _type_of(event: Event, value: object) -> str:
-    if event.data.startswith("[DONE]"):
-        return "[DONE]"
-    fields = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-    names = (fields.get("type"), event.name, fields.get("object"))
-    return next((_named(name) for name in names if isinstance(name, str) and name), "data")
+    if isinstance(value, _NoJson):
+        return _UNREADABLE
+    names = (_fields(value).get("type"), event.name, _fields(value).get("object"))
+    known = next((name for name in names if isinstance(name, str) and name), "data")
+    return "[DONE]" if value is event.data else known
 
 
-class _Unreadable:
-    """In the place of what is no JSON."""
+class _NoJson:
+    """In the place of what cannot be parsed."""
 
 
 def _parsed(body: bytes) -> Any:
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
-        return _Unreadable()
-
-
-# -- shapes
-
-
-#: Levels beyond which nothing is compared.
-_DEEPEST: Final = 64
-
-_KINDS: Final = {
-    dict: "an object",
-    list: "an array",
-    str: "a string",
-    bool: "a boolean",
-    int: "a number",
-    float: "a number",
-    type(None): "null",
-}
-
-
-class _Shape:
-    """Of all values that stand in the same place.
-
-    Attributes:
-        kinds: Their types; ``null`` is none.
-        fields: Those of objects.
-        items: Elements of arrays, by their ``type``; without one by the empty text.
-    """
-
-    __slots__ = ("fields", "items", "kinds")
-
-    def __init__(self) -> None:
-        self.kinds: set[str] = set()
-        self.fields: dict[str, _Shape] = {}
-        self.items: dict[str, _Shape] = {}
-
-    def add(self, value: Any, depth: int = 0) -> None:
-        """One more value that stands there."""
-        kind = _KINDS.get(type(value), "no JSON")
-        self.kinds |= {kind} - {"null"}
-        if depth == _DEEPEST:
-            return
-        if kind == "an object":
-            for name, field in value.items():
-                self.fields.setdefault(name, _Shape()).add(field, depth + 1)
-        elif kind == "an array":
-            for item in value:
-                self.items.setdefault(_tag(item), _Shape()).add(item, depth + 1)
-
-
-def _shape_of(values: Iterable[Any]) -> _Shape:
-    shape = _Shape()
-    for value in values:
-        shape.add(value)
-    return shape
-
-
-#: What a type looks like, and what somebody said does not.
-_TAG: Final = re.compile(r"[a-z][a-z0-9_.]{0,59}")
-
-
-def _tag(item: object) -> str:
-    tag = cast("dict[str, Any]", item).get("type") if isinstance(item, dict) else None
-    return tag if isinstance(tag, str) and _TAG.fullmatch(tag) else ""
-
-
-def _of_shapes(place: str, old: _Shape, new: _Shape) -> Iterator[Change]:
-    yield from _of_kinds(place, old.kinds, new.kinds)
-    if "an object" in old.kinds & new.kinds:
-        yield from _of_parts(place + ".{}", old.fields, new.fields)
-    if old.items and new.items:
-        yield from _of_parts(place + "[{}]", old.items, new.items)
-
-
-def _of_kinds(place: str, old: set[str], new: set[str]) -> Iterator[Change]:
-    if old and new - old:
-        yield Change("error", place, f"was {_either(old)}, is {_either(new)}")
-    elif new - old:
-        yield Change("info", place, f"was null, is {_either(new)}")
-    elif old and not new:
-        yield Change("warning", place, f"was {_either(old)}, is null")
-
-
-def _either(kinds: set[str]) -> str:
-    return " or ".join(sorted(kinds))
-
-
-def _of_parts(form: str, old: dict[str, _Shape], new: dict[str, _Shape]) -> Iterator[Change]:
-    yield from _of_names(form, old, new)
-    for name in old:
-        if name in new:
-            yield from _of_shapes(form.format(_named(name)), old[name], new[name])
-
-
-def _of_names(form: str, old: Iterable[str], new: Iterable[str]) -> Iterator[Change]:
-    before, after = dict.fromkeys(old), dict.fromkeys(new)
-    for name in before:
-        if name not in after:
-            yield Change("warning", form.format(_named(name)), "is gone")
-    for name in after:
-        if name not in before:
-            yield Change("info", form.format(_named(name)), "is new")
-
-
-def _named(text: str) -> str:
-    """*text*, which comes from an answer, as it may be printed."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text[:80])
+        return _NoJson()

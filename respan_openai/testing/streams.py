@@ -6,12 +6,14 @@ import re
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from ._contents import media_type
+
 
 if TYPE_CHECKING:
     from .recording import Answer
 
 
-__all__ = ["Event", "body_of", "events_in", "events_of", "is_stream", "media_type"]
+__all__ = ["Event", "content_of", "events_in", "events_of", "is_stream", "type_of"]
 
 
 #: What ends an event; CR LF is one line end, not two (HTML standard, 9.2.5).
@@ -30,20 +32,19 @@ class Event(NamedTuple):
     data: str
 
 
-def body_of(answer: Answer) -> bytes:
+def content_of(answer: Answer) -> bytes:
     """All bytes of *answer* that came."""
     return b"".join(chunk.data for chunk in answer.chunks)
 
 
-def media_type(answer: Answer) -> str:
+def type_of(answer: Answer) -> str:
     """The content type, lower case and without its parameters; empty if the answer has none."""
-    values = (value for name, value in answer.headers if name == "content-type")
-    return next(values, "").partition(";")[0].strip().lower()
+    return media_type(dict(answer.headers).get("content-type")) or ""
 
 
 def is_stream(answer: Answer) -> bool:
     """Whether the body consists of events."""
-    return media_type(answer) == "text/event-stream"
+    return type_of(answer) == "text/event-stream"
 
 
 def events_in(body: bytes) -> list[bytes]:
@@ -56,5 +57,5 @@ def events_of(answer: Answer) -> list[Event]:
     """The events of *answer*, without comments and without one that never ended."""
     from .._core.sse import Decoder
 
-    body = body_of(answer)
+    body = content_of(answer)
     return [Event(name, data) for name, data in Decoder(len(body), "replace").feed(body)]

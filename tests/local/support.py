@@ -175,7 +175,7 @@ class Reach:
         else:
             options["transport"] = gateway.async_transport() if self.is_async else gateway.transport()
         made = (self._module.AsyncClient if self.is_async else self._module.Client)(**options)
-        return self._keep(made)
+        return self.keep(made)
 
     def client(self, gateway: LocalGateway, key: str = CLIENT_KEY, **options: Any) -> Any:
         """The SDK's client."""
@@ -184,7 +184,8 @@ class Reach:
         options = {"max_retries": 0, "timeout": PATIENCE, **options}
         return made(api_key=key, base_url=str(http.base_url).rstrip("/"), http_client=http, **options)
 
-    def _keep(self, opened: Any) -> Any:
+    def keep(self, opened: Any) -> Any:
+        """*opened*, to be closed at the end."""
         self._opened.append(opened)
         return opened
 
@@ -192,21 +193,22 @@ class Reach:
         """*gateway* as what clients of this library are given: itself, or where it is served."""
         return gateway if self._host is None else Gateway(CLIENT_KEY, self._host.base_url(gateway))
 
-    def plain(self, **options: Any) -> Any:
+    def plain(self) -> Any:
         """An SDK client that knows of no gateway."""
         made = self._module.AsyncClient if self.is_async else self._module.Client
-        http = self._keep(made(trust_env=False))
-        kind = openai.AsyncOpenAI if self.is_async else openai.OpenAI
-        return kind(base_url="http://provider.invalid/v1", http_client=http, max_retries=0, timeout=PATIENCE, **options)
+        return self._provided(self.keep(made(trust_env=False)))
 
     def through(self, target: Gateway) -> Any:
         """An SDK client whose HTTP client has *target* in its transport."""
         inner = self._module.AsyncHTTPTransport() if self.is_async else self._module.HTTPTransport()
         made = self._module.AsyncClient if self.is_async else self._module.Client
         transport = (AsyncRespanTransport if self.is_async else RespanTransport)(inner, gateway=target)
-        http = self._keep(made(transport=transport))
-        kind = openai.AsyncOpenAI if self.is_async else openai.OpenAI
-        return kind(api_key="canary-client", http_client=http, max_retries=0, timeout=PATIENCE)
+        return self._provided(self.keep(made(transport=transport)))
+
+    def _provided(self, http: Any) -> Any:
+        made = openai.AsyncOpenAI if self.is_async else openai.OpenAI
+        options: dict[str, Any] = {"max_retries": 0, "timeout": PATIENCE}
+        return made(api_key="canary-client", base_url="http://provider.invalid/v1", http_client=http, **options)
 
     async def __call__(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call *method*, awaiting it where that is due."""
@@ -266,7 +268,7 @@ class Reach:
     async def close(self) -> None:
         """Close all clients, and what they reach."""
         for opened in self._opened:
-            await self(opened.aclose if self.is_async else opened.close)
+            await self(getattr(opened, "aclose", None) or opened.close)
         if self._host is not None:
             self._host.clear()
 

@@ -1,0 +1,164 @@
+"""A stream of Server-Sent Events as a file keeps it: it reads like an answer, and comes back byte for byte.
+
+    {"shared": {"id": "c1", "model": "m"},
+     "events": [
+      [412, {"choices": [{"index": 0, "delta": {"content": "It was "}}]}],
+      [null, {"choices": [{"index": 0, "delta": {"content": "sent."}}]}],
+      [460, "[DONE]"]]}
+
+1. A row is one event: when it came, and its data. An object is JSON, written in the stream's ``style``; a string
+   stands for itself. The fields of ``shared`` are in every object, in front, or where ``order`` says.
+2. *When* tells the borders of chunks. A number begins a chunk, which came at that many milliseconds; ``null`` is
+   the rest of the chunk before. ``[412, [40, 415]]``: from byte 40 of the event on it is another chunk, which came
+   at 415; ``[null, [40, 415]]`` is both.
+3. A word between the two tells an exception. ``whole``: an object without the shared fields; ``event: NAME``: an
+   event with another name than ``named`` gives it, and whole; ``raw``: any other text, as it was.
+4. What is around the data is said once, and only where it is not as OpenAI has it: ``newline``; ``blank`` false if
+   there is none behind a colon; ``named`` true if the name of each event is its ``type``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+from ._borders import cut, number_pair
+from ._framing import pieces_of
+from ._shapes import REPAIR, Misshapen, Shape, a_list, a_string, a_whole_number
+from ._stream import COMMON, NAMED, RAW, WHOLE, common_in, common_of, stream_of
+from ._styles import utf8
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ._borders import Border
+    from ._framing import Piece
+    from ._shapes import Place
+    from ._stream import Stream
+    from .recording import Chunk
+
+    Object = dict[str, Any]
+
+
+__all__ = ["EVENTS", "Played", "kept_events", "played_events"]
+
+
+class Played(NamedTuple):
+    """A stream that a file tells about.
+
+    Attributes:
+        chunks: Of its bytes.
+        values: Of its events: objects, or the strings that are no objects.
+    """
+
+    chunks: tuple[Chunk, ...]
+    values: Sequence[Any]
+
+
+# -- to a file
+
+
+def kept_events(body: str, borders: Sequence[Border]) -> Object | None:
+    """What a file keeps of a stream; ``None`` if there is no event in it.
+
+    Args:
+        body: All of it.
+        borders: Of its chunks, in bytes of UTF-8.
+    """
+    pieces = pieces_of(body)
+    stream = stream_of(pieces)
+    if stream is None:
+        return None
+    whens = _whens([len(piece.text.encode()) for piece in pieces], borders)
+    events = [[when, *_row(stream, piece)] for when, piece in zip(whens, pieces, strict=True)]
+    return {**common_of(stream), "events": events}
+
+
+def _row(stream: Stream, piece: Piece) -> list[Any]:
+    label, data = next(
+        (label, data)
+        for label, data in _candidates(stream, piece)
+        if stream.text(label, stream.value(label, data)) == piece.text
+    )
+    return [data] if label is None else [label, data]
+
+
+def _candidates(stream: Stream, piece: Piece) -> Iterator[tuple[str | None, Any]]:
+    """The ways to say *piece*, the plainest first, and one that is always true last."""
+    if type(piece.value) is dict:
+        value = cast("Object", piece.value)
+        yield None, {key: item for key, item in value.items() if key not in stream.shared}
+        yield WHOLE, value
+        yield f"{NAMED}{piece.name}", value
+    if piece.frame is not None:
+        yield None, piece.data
+        yield f"{NAMED}{piece.name}", piece.data
+    yield RAW, piece.text
+
+
+def _whens(sizes: Sequence[int], borders: Sequence[Border]) -> Iterator[Any]:
+    """For each event the borders in it; *sizes* are of the events, in bytes."""
+    left, begin = list(reversed(borders)), 0
+    for size in sizes:
+        inner: list[list[int]] = []
+        while left and left[-1][0] < begin + size:
+            offset, at = left.pop()
+            inner.append([offset - begin, at])
+        first = inner.pop(0)[1] if inner and inner[0][0] == 0 else None
+        begin += size
+        yield [first, *inner] if inner else first
+
+
+# -- from a file
+
+
+def _when(value: Any, place: Place) -> list[Border]:
+    if value is None:
+        return []
+    if type(value) is not list:
+        return [(0, a_whole_number(value, place))]
+    first, *inner = cast("list[Any]", value) or [None]
+    borders = [number_pair(item, (place, at)) for at, item in enumerate(inner, 1)]
+    return _when(first, (place, 0)) + borders if type(first) is not list else _when({}, (place, 0))
+
+
+_LABELS: Final = (RAW, WHOLE)
+
+
+def _event(value: Any, place: Place) -> tuple[list[Border], str | None, Any]:
+    row: list[Any] = a_list(value, place)
+    if len(row) not in {2, 3}:
+        raise Misshapen(place, f"must be when an event came, and its data. {REPAIR}")
+    label, data = (None if len(row) == 2 else a_string(row[1], (place, 1))), row[-1]
+    if label is not None and label not in _LABELS and not label.startswith(NAMED):
+        raise Misshapen((place, 1), f'must be "raw", "whole" or "event: " and a name. {REPAIR}')
+    if type(data) is not str and (type(data) is not dict or label == RAW):
+        raise Misshapen((place, len(row) - 1), f"must be an object, or a string if it is none. {REPAIR}")
+    return _when(row[0], (place, 0)), label, data
+
+
+#: The check for what :func:`kept_events` returns.
+EVENTS: Final = Shape({**COMMON, "events": a_list}, "events")
+
+
+def played_events(fields: Object, place: Place) -> Played:
+    """The stream that *fields* of a file, as :data:`EVENTS` returns them, stand for.
+
+    Raises:
+        Misshapen: for a row that is no event, or borders that do not fit it.
+    """
+    stream, texts, borders, values, begin = common_in(fields), list[bytes](), list[Border](), list[Any](), 0
+    for at, row in enumerate(fields["events"]):
+        here = ((place, "events"), at)
+        inner, label, data = _event(row, here)
+        values.append(stream.value(label, data))
+        texts.append(utf8(stream.text(label, values[-1]), here))
+        borders += _shifted(inner, begin, len(texts[-1]), here)
+        begin += len(texts[-1])
+    return Played(cut(b"".join(texts), borders, (place, "events")), values)
+
+
+def _shifted(borders: Sequence[Border], begin: int, size: int, place: Place) -> list[Border]:
+    if any(not 0 <= offset < size for offset, _ in borders):
+        raise Misshapen((place, 0), f"has a border outside the {size} bytes of its event. Take it out.")
+    return [(begin + offset, at) for offset, at in borders]

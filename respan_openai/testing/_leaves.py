@@ -1,0 +1,204 @@
+"""The strings of a JSON document, or of the events of a stream, at the bytes where they stand.
+
+Deltas carry on where the one before left off: strings at the same place of events that are about the same thing make
+up one text, which may hold what none of its parts does.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+from ._encodings import json_pieces, plain_text
+
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Iterator, Sequence
+
+    from ._encodings import Piece
+
+    Place = tuple[tuple[Hashable, ...], tuple[str | int, ...]]
+
+
+__all__ = ["Leaf", "Leaves", "leaves_of", "parsed", "strings_of"]
+
+
+class Leaf(NamedTuple):
+    """A string value.
+
+    Attributes:
+        track: The same for strings that carry on each other.
+        path: Names and numbers of items that lead to it, in its document or event.
+        start: Where its text begins, behind the quotation mark.
+        end: Where its text ends.
+    """
+
+    track: Hashable
+    path: tuple[str | int, ...]
+    start: int
+    end: int
+
+
+class Leaves(NamedTuple):
+    """What was read of a document or stream.
+
+    Attributes:
+        values: In order.
+        texts: Start and end of each string, names included.
+        code: Start and end of what is JSON.
+    """
+
+    values: list[Leaf]
+    texts: list[tuple[int, int]]
+    code: list[tuple[int, int]]
+
+    def without_code(self, data: bytes) -> bytes:
+        """*data* with zeros in the place of everything in JSON that is not in a string.
+
+        A number may have the digits of a secret; replaced, it would be JSON no more.
+        """
+        kept = bytearray(data)
+        for start, end in self.code:
+            kept[start:end] = bytes(end - start)
+        for start, end in self.texts:
+            kept[start:end] = data[start:end]
+        return bytes(kept)
+
+    def tracks(self, data: bytes) -> Iterator[tuple[bytes, list[Piece]]]:
+        """The text of each track, and where its bytes come from."""
+        found: dict[Hashable, list[Leaf]] = {}
+        for leaf in self.values:
+            found.setdefault(leaf.track, []).append(leaf)
+        for leaves in found.values():
+            if len(leaves) > 1 or data[leaves[0].start : leaves[0].start + 1] in _BEGINS_JSON:
+                yield _track(data, leaves)
+
+
+_BEGINS_JSON: Final = (b"{", b"[")
+
+
+def _track(data: bytes, leaves: Iterable[Leaf]) -> tuple[bytes, list[Piece]]:
+    text, pieces = bytearray(), list["Piece"]()
+    for leaf in leaves:
+        inner = data[leaf.start : leaf.end]
+        pieces += json_pieces(inner, len(text), leaf.start)
+        text += plain_text(inner)
+    return bytes(text), pieces
+
+
+_DOCUMENT: Final = re.compile(rb"\s*+[{\[]")
+_STREAM: Final = re.compile(rb"(?:^|[\r\n])data:")
+
+
+def leaves_of(data: bytes) -> Leaves | None:
+    """The strings of *data*; ``None`` if it is neither a JSON document nor a stream of events."""
+    if _DOCUMENT.match(data):
+        found = Leaves([], [], [(0, len(data))])
+        return found if _read(data, 0, found, strict=False) else None
+    return _stream(data) if _STREAM.search(data) else None
+
+
+# -- JSON
+
+
+class _Fields(list[tuple[str, Any]]):
+    """An object's, in order, those of the same name included."""
+
+
+_STRING: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+
+
+def parsed(text: str, *, strict: bool = True) -> Any:
+    """The value of the JSON *text*, objects as lists of their fields; integers of up to 18 digits are numbers.
+
+    Raises:
+        ValueError: if it is none, or is nested too deep.
+    """
+    try:
+        return json.loads(
+            text,
+            object_pairs_hook=_Fields,
+            parse_int=lambda digits: int(digits) if len(digits) < 19 else None,
+            parse_float=lambda _: None,
+            strict=strict,
+        )
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def _read(payload: bytes, start: int, found: Leaves, *, strict: bool) -> bool:
+    """Add the strings of *payload*, which begins at *start*; whether it is JSON."""
+    # One character for each byte. Bytes beyond ASCII are in strings only, and of these only the place is asked for.
+    text = payload.decode("latin-1")
+    try:
+        places = list(strings_of(parsed(text, strict=strict)))
+    except (ValueError, RecursionError):
+        return False
+    for place, string in zip(places, _STRING.finditer(text), strict=True):
+        begin, end = start + string.start() + 1, start + string.end() - 1
+        found.texts.append((begin, end))
+        if place is not None:
+            found.values.append(Leaf(*place, begin, end))
+    return True
+
+
+def strings_of(value: Any, track: tuple[Hashable, ...] = (), path: tuple[str | int, ...] = ()) -> Iterator[Place | None]:
+    """Track and path of each string in *value*, which is :func:`parsed`, in order; ``None`` for the name of a field."""
+    if isinstance(value, str):
+        yield track, path
+    elif isinstance(value, _Fields):
+        track = track if path else (_subject(value),)
+        for name, inner in value:
+            yield None
+            yield from strings_of(inner, (*track, name), (*path, name))
+    elif isinstance(value, list):
+        for at, inner in enumerate(cast("list[Any]", value)):
+            if isinstance(inner, str | list):
+                yield from strings_of(inner, (*track, _index(inner, at)), (*path, at))
+
+
+#: What tells which text an event of the Responses API, or of others that have one delta each, is about.
+_SUBJECT: Final = frozenset({"type", "item_id", "output_index", "content_index", "summary_index", "index"})
+
+
+def _subject(fields: _Fields) -> tuple[tuple[str, str | int], ...]:
+    return tuple(sorted((name, value) for name, value in fields if name in _SUBJECT and isinstance(value, str | int)))
+
+
+def _index(item: object, at: int) -> str | int:
+    """What tells an item from others: choices and tool calls say their number, and need not come in order."""
+    said = next((value for name, value in item if name == "index"), None) if isinstance(item, _Fields) else None
+    return said if isinstance(said, int) else at
+
+
+# -- events
+
+_BLANK_LINE: Final = re.compile(rb"(?:\n|\r\n?+)(?:\n|\r\n?+)")
+_LINE: Final = re.compile(rb"[^\r\n]++")
+
+
+def _stream(data: bytes) -> Leaves:
+    found = Leaves([], [], [])
+    cuts = [0, *(line.end() for line in _BLANK_LINE.finditer(data)), len(data)]
+    for start, end in pairwise(cuts):
+        _event(data, start, end, found)
+    return found
+
+
+def _event(data: bytes, start: int, end: int, found: Leaves) -> None:
+    lines = [(line.start(), line.end()) for line in _LINE.finditer(data, start, end) if line[0].startswith(b"data:")]
+    values = [(begin + 5 + (data[begin + 5 : begin + 6] == b" "), end) for begin, end in lines]
+    if _read(_alone(data, start, end, values), start, found, strict=True):
+        found.code.extend(values)
+    else:
+        found.values.extend(Leaf("data", (), begin, end) for begin, end in values)
+
+
+def _alone(data: bytes, start: int, end: int, values: Sequence[tuple[int, int]]) -> bytes:
+    """The event without anything but its data, each byte of which stays where it is."""
+    kept = bytearray(b" " * (end - start))
+    for begin, stop in values:
+        kept[begin - start : stop - start] = data[begin:stop]
+    return bytes(kept)

@@ -1,0 +1,64 @@
+"""The recording that a question was probably meant to find."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from .difference import differences, likeness
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .difference import Difference
+    from .match import Held, Miss
+    from .recording import Question
+
+
+__all__ = ["Closest", "closest"]
+
+
+#: Recordings that are compared; of more, the first ones.
+MOST_CANDIDATES: Final = 50
+
+
+class Closest(NamedTuple):
+    """A recording, and what keeps it from answering.
+
+    Attributes:
+        held: The recording.
+        likeness: From 0 to 1.
+        differences: Empty if it is the same, but used up.
+    """
+
+    held: Held
+    likeness: float
+    differences: tuple[Difference, ...]
+
+
+def closest(miss: Miss, question: Question) -> Closest | None:
+    """The recording that is most like *question*, of equal ones the first unused; ``None`` if none has its method and path.
+
+    For a question out of order it is the recording whose turn it is.
+    """
+    if miss.expected is not None:
+        return _closest(miss, question, miss.expected)
+    near = islice(_candidates(miss, question), MOST_CANDIDATES)
+    best = max(near, key=lambda each: (each[1], not each[0].is_used), default=None)
+    return None if best is None else _closest(miss, question, best[0])
+
+
+def _candidates(miss: Miss, question: Question) -> Iterator[tuple[Held, float]]:
+    rules = miss.library.rules
+    request, tree = rules.compared(question)
+    for held in miss.library.holds():
+        other = rules.compared(held.recorded.question)
+        if other.request[:2] == request[:2]:
+            yield held, likeness(other.tree, tree)
+
+
+def _closest(miss: Miss, question: Question, held: Held) -> Closest:
+    rules, recorded = miss.library.rules, held.recorded.question
+    alike = likeness(rules.compared(recorded).tree, rules.compared(question).tree)
+    return Closest(held, alike, tuple(differences(recorded, question, rules)))

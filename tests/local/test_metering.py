@@ -1,0 +1,169 @@
+"""Metering: what a call may cost, what it took, and what its answer says about it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from respan_openai.local.contract import ContractError
+from respan_openai.local.metering import Metering
+from respan_openai.local.price import Price
+from respan_openai.local.prices import Prices
+from respan_openai.local.reading import Asked
+from respan_openai.local.router import Candidate
+from respan_openai.local.settings import Model
+from tests.local.support import USAGE, chat, response
+
+
+CHAT = "/chat/completions"
+M, N = (Candidate("p", name, name, None, "") for name in ("m", "n"))
+#: US dollars for a million tokens.
+PRICES = {"p/m": Price(1, 2), "p/n": Price(10, 20)}
+BETA = frozenset({"token-breakdown-2026-03-26"})
+
+
+def metering(path: str = CHAT, *, beta: frozenset[str] = frozenset(), fields: Any = None, **params: Any) -> Metering:
+    """A call with these parameters."""
+    fields = {"model": "m", "messages": [{"role": "user", "content": "hello"}], **(fields or {})}
+    asked = Asked(path, None, beta, params, fields, b"{}", untouched=True)
+    return Metering(asked, fields, Prices(PRICES), 1_795_000_000.0, 0.0)
+
+
+def no_model(_candidate: Candidate) -> None:
+    """Nothing is declared."""
+
+
+# -- what it may cost
+
+
+@pytest.mark.parametrize(
+    ("fields", "candidates", "model", "expected"),
+    [
+        ({"max_tokens": 10}, [M], None, 100 * 1000 + 10 * 2000),
+        ({"max_tokens": 10}, [M, N], None, 100 * 10_000 + 10 * 20_000),
+        ({"max_tokens": 10}, [N, M], None, 100 * 10_000 + 10 * 20_000),
+        ({}, [M], None, 100 * 1000 + 50 * 2000),
+        ({}, [M], Model(name="m", max_output=7), 100 * 1000 + 7 * 2000),
+        ({}, [M], Model(name="m"), 100 * 1000 + 50 * 2000),
+        ({"n": 3}, [M], None, 100 * 1000 + 150 * 2000),
+        ({}, [M, M._replace(sent="unknown")], None, None),
+        ({}, [], None, 0),
+    ],
+)
+def test_estimate(fields: Any, candidates: list[Candidate], model: Model | None, expected: int | None) -> None:
+    """The dearest of those who may answer counts, each byte as a token; one without a price makes it unknown."""
+    found = metering(fields=fields).estimate(candidates, 100, lambda _candidate: model, 50)
+
+    assert found == expected
+
+
+def test_prices_of_the_request_win() -> None:
+    """``prompt_unit_price`` and ``completion_unit_price`` hold whoever answers."""
+    priced = metering(prompt_unit_price=100.0, completion_unit_price=0.0)
+    assert priced.estimate([M, M._replace(sent="unknown")], 10, no_model, 50) == 1_000_000
+    priced.count(USAGE, N)
+
+    assert priced.cost == 10 * 100_000
+
+
+def test_price_that_is_none() -> None:
+    """It is refused before anybody is asked, not when the answer is there."""
+    with pytest.raises(ContractError) as caught:
+        metering(prompt_unit_price=1e9)
+
+    assert caught.value.reply.status == 400
+    assert b"prompt_unit_price" in caught.value.reply.chunks[0]
+
+
+# -- what it took
+
+
+def test_count() -> None:
+    """What is not known has no cost; what nobody is paid for costs 0."""
+    meter = metering()
+    assert (meter.tokens, meter.cost) == (None, None)
+    meter.count(None, M)
+    assert (meter.tokens, meter.cost) == (None, None)
+    meter.count(USAGE, M._replace(sent="unknown"))
+    assert (meter.tokens is not None, meter.cost) == (True, None)
+    meter.count(USAGE, None)
+    assert meter.cost == 0
+    meter.count(USAGE, M)
+    assert meter.cost == 10 * 1000 + 2 * 2000
+
+
+# -- what the answer says
+
+
+@pytest.mark.parametrize("path", [CHAT, "/responses", "/embeddings", "/audio/transcriptions"])
+@pytest.mark.parametrize("body", [b"", b"[]", b"no json", b'{ "a" : 1.0 }', b'{"usage": null, "b": 2}'])
+def test_nothing_to_add(path: str, body: bytes) -> None:
+    """An answer to which nothing is added keeps its very bytes, whatever it is."""
+    assert metering(path).dressed(body, cached=False) == body
+
+
+def test_counters() -> None:
+    """Cache counters have both names (reference 003:3, "Response")."""
+    body = json.dumps({"usage": {**USAGE, "prompt_tokens_details": {"cached_tokens": 4}}}).encode()
+    usage = json.loads(metering().dressed(body, cached=False))["usage"]
+
+    assert usage["cache_read_input_tokens"] == 4
+    assert "token_breakdown" not in usage
+
+
+def test_tokens_by_kind() -> None:
+    """The beta flag adds them to the usage."""
+    usage = json.loads(metering(beta=BETA).dressed(json.dumps(chat()).encode(), cached=False))["usage"]
+
+    assert usage["token_breakdown"] == {"prompt_tokens": 10, "completion_tokens": 2}
+
+
+def test_prompt_message() -> None:
+    """The messages of a stored prompt are shown if its ``echo`` asks for them."""
+    meter = metering()
+    meter.prompt_message = [{"role": "user", "content": "filled in"}]
+
+    assert json.loads(meter.dressed(b'{"id": 1}', cached=False)) == {"id": 1, "prompt_message": meter.prompt_message}
+
+
+@pytest.mark.parametrize(("path", "answer"), [(CHAT, chat()), ("/responses", response())])
+@pytest.mark.parametrize("cached", [False, True])
+def test_summary(path: str, answer: dict[str, Any], *, cached: bool) -> None:
+    """``request_breakdown`` stands at the top level and tells what the call took (reference 003:3)."""
+    meter = metering(path, request_breakdown=True, metadata={"run": 7})
+    meter.count(USAGE, M)
+    dressed = json.loads(meter.dressed(json.dumps(answer).encode(), cached=cached))
+    summary = dressed.pop("request_breakdown")
+
+    assert summary["prompt_tokens"] == 10
+    assert summary["cost"] == 14e-6
+    assert summary["completion_message"]["content"] == "hi"
+    assert (summary["cached"], summary["metadata"], summary["timestamp"]) == (
+        cached,
+        {"run": "7"},
+        "2026-11-18T11:06:40.000000Z",
+    )
+    assert {name: value for name, value in dressed.items() if name != "usage"} == {
+        name: value for name, value in answer.items() if name != "usage"
+    }
+
+
+@pytest.mark.parametrize("body", [b'{"a": NaN}', b'{"a": "\\ud800"}'])
+def test_answer_that_cannot_be_written_anew(body: bytes) -> None:
+    """Python reads what JSON and UTF-8 do not have; such an answer is passed on as it is, not lost."""
+    assert metering(request_breakdown=True).dressed(body, cached=False) == body
+
+
+def test_events_of_a_stream() -> None:
+    """The counters get into the event that tells the usage; without one it is the same object."""
+    meter = metering()
+    silent = b'data: {"usage": null, "choices": []}\n\n'
+    (same,) = meter.passed(silent)
+    usage = {**USAGE, "prompt_tokens_details": {"cached_tokens": 4}}
+    (told,) = meter.passed(b"data: %s\n\n" % json.dumps({"choices": [], "usage": usage}).encode())
+
+    assert same is silent
+    assert json.loads(told[6:])["usage"]["cache_read_input_tokens"] == 4
+    assert meter.summary_events(dict) is None
