@@ -149,8 +149,8 @@ def bound(response: Any, limit: int, passed: Callable[[], None] | None = None) -
 
 def is_packed(response: Any) -> bool:
     """Whether the body comes compressed, so that its bytes on the wire say nothing about its size."""
-    packing: str = response.headers.get(_ENCODING, "identity")
-    return packing != "identity"
+    headers = response.headers
+    return _ENCODING in headers and headers[_ENCODING] != "identity"
 
 
 def chunks_of(response: Any, *, awaited: bool) -> Any:

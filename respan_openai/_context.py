@@ -6,7 +6,7 @@ import functools
 import inspect
 from contextvars import ContextVar
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
 from weakref import ref
 
 from ._carriers import Ambient
@@ -181,40 +181,51 @@ class params:  # noqa: N801 -- used like a function, as contextlib.suppress is
 # --- records ---------------------------------------------------------------
 
 
+class _Tie(ref[Any]):
+    """A weak reference to a thing, with the trace of its call."""
+
+    __slots__ = ("key", "trace")
+
+    key: int
+    trace: Trace
+
+
 class _Attached:
     """Objects and their traces, by identity: the SDK's models are neither hashable nor ours to write to."""
 
     def __init__(self) -> None:
-        self._held: dict[int, tuple[ref[Any], Trace]] = {}
+        self._held: dict[int, _Tie] = {}
+        self._told = self._gone  # bound once: each stream in flight would hold one of its own
 
     def put(self, thing: object, trace: Trace) -> None:
-        key = id(thing)
         try:
-            self._held[key] = ref(thing, lambda _: self._held.pop(key, None)), trace
+            tie = _Tie(thing, self._told)
         except TypeError:
             return  # a string, say: a transcription asked for as text
+        tie.key, tie.trace = id(thing), trace
+        self._held[tie.key] = tie
+
+    def _gone(self, tie: Any) -> None:
+        self._held.pop(tie.key, None)
 
     def get(self, thing: object) -> Trace | None:
-        held = self._held.get(id(thing))
-        return held[1] if held is not None and held[0]() is thing else None
+        tie = self._held.get(id(thing))
+        return tie.trace if tie is not None and tie() is thing else None
 
 
 _attached = _Attached()
 
 
-def attach(thing: object, trace: Trace) -> None:
-    """Let :func:`record_of` find *trace* by *thing*, for as long as *thing* lives."""
-    _attached.put(thing, trace)
+# Methods as they are: each is called on every call, and a function around it would cost as much as what it does.
 
+#: Lets :func:`record_of` find a trace by a thing, for as long as that lives: ``attach(thing, trace)``.
+attach: Final = _attached.put
 
-def newest() -> Trace | None:
-    """The trace of the newest call sent in this context."""
-    return _newest.get()
+#: The trace of the newest call sent in this context, or ``None``: ``newest()``.
+newest: Final = _newest.get
 
-
-def set_newest(trace: Trace) -> None:
-    """Make *trace* the newest of this context."""
-    _newest.set(trace)
+#: Makes a trace the newest of this context: ``set_newest(trace)``.
+set_newest: Final = _newest.set
 
 
 def last_call() -> CallRecord | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import openai
 
@@ -48,44 +48,45 @@ _SHOULD_RETRY = "x-should-retry"
 _HEADERS_TOO_LARGE = 431
 
 
-class Asked(NamedTuple):
-    """One call of the SDK: its request, what that means, its record in the making, and the rules it follows."""
+def answer_of(request: Any, trace: Trace, outcome: Outcome) -> Any:
+    """The response for an attempt whose answer was read whole."""
+    response: Any = outcome.answer
+    trace.deliver(outcome.tried, response.headers)
+    if UNPACKED in response.extensions:
+        response = whole(response, response.extensions.pop(UNPACKED))
+    return dressed(response, request, trace)
 
-    request: Any
-    call: Call
-    trace: Trace
-    plan: Plan
 
-
-def answer_of(
-    asked: Asked, outcome: Outcome, ended: Ended, resume: Callable[[Guard, BaseException], Any] | None = None
+def stream_of(
+    request: Any,
+    trace: Trace,
+    plan: Plan,
+    outcome: Outcome,
+    *,
+    ended: Ended,
+    resume: Callable[[Guard, BaseException], Any] | None = None,
 ) -> Any:
-    """The response for an attempt that brought an answer.
+    """The response for an attempt whose answer its caller reads, or has begun to.
 
-    *ended* is told when its body was read or given up; *resume* is asked for chunks to go on with after a break.
+    *ended* is told when that is over; *resume* is asked for chunks to go on with after a break.
     """
-    request, trace, plan = asked.request, asked.trace, asked.plan
-    response, held = cast("Any", outcome.answer), outcome.held
+    response, held, watch = cast("Any", outcome.answer), outcome.held, outcome.watch
     # The response will hold the outcome, by its guard. In a circle it would stay open when its reader forgets it.
     outcome.answer = outcome.held = None
-    continues = plan.streams.continuation and resume is not None and outcome.watch is not None
+    if watch is None:
+        resume = None
     trace.deliver(outcome.tried, response.headers)
-    if held is None or outcome.watch is not None:
-        guard = Guard(
-            outcome.watch,
-            sum(map(len, held or ())),
-            request=request,
-            streams=plan.streams,
-            limits=plan.limits,
-            idle=plan.timeouts.idle if outcome.watch is not None else None,
-            ended=ended,
-            whole_events=continues,
-        )
-        response = guarded(
-            response, guard, held, partial(resume, guard) if resume is not None and continues else None
-        )
-    elif UNPACKED in response.extensions:
-        response = whole(response, response.extensions.pop(UNPACKED))
+    guard = Guard(
+        watch,
+        sum(map(len, held or ())),
+        request=request,
+        streams=plan.streams,
+        limits=plan.limits,
+        idle=None if watch is None else plan.timeouts.idle,
+        ended=ended,
+        whole_events=resume is not None,
+    )
+    response = guarded(response, guard, held, resume and partial(resume, guard))
     return dressed(response, request, trace)
 
 
@@ -98,19 +99,18 @@ def dressed(response: Any, request: Any, trace: Trace) -> Any:
     return response
 
 
-def failure_of(asked: Asked, outcome: Outcome, ended: Ended) -> Any:
+def failure_of(request: Any, call: Call, trace: Trace, plan: Plan, outcome: Outcome, *, ended: Ended) -> Any:
     """The response for a failure that has one; the SDK makes its error of it, and repeats nothing.
 
     Raises:
         RespanError: for a failure that has none.
     """
-    request, trace, plan = asked.request, asked.trace, asked.plan
     verdict, answer = outcome.verdict, cast("Any", outcome.answer)
     if answer is None or verdict is None:
         raise _error_of(outcome, request, plan) from outcome.error
     trace.deliver(outcome.tried, answer.headers)
     status = verdict.status or answer.status_code
-    if status == _HEADERS_TOO_LARGE and outcome.target.guards and _has_params_in_header(asked.call):
+    if status == _HEADERS_TOO_LARGE and outcome.target.guards and _has_params_in_header(call):
         warn(
             "The gateway answered 431, too large request headers, and this call's parameters stood in one. Given as "
             "keywords of the call, or in extra_body=body(...), they are sent in the body."

@@ -38,7 +38,7 @@ from ._core.steps import (
 )
 from ._drive import adrive, drive
 from ._families import Late, rebuilt
-from ._race import arace, race
+from ._tapes import asent, sent, skips_waits
 
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class Blocking(_Performer):
     """For ``Client`` and transports of its kind."""
 
     def _send(self, step: Send) -> Any:
-        response = self._send_on(step.place, self._rebuilt(step))
+        response = self._past_cassettes(partial(self._send_on, step.place), self._rebuilt(step), step)
         self._head_came(step)
         return response
 
@@ -210,8 +210,12 @@ class Blocking(_Performer):
     def _close(self, step: Close) -> None:
         cast("Any", step.answer).close()
 
+    def _past_cassettes(self, send: Callable[[Any], Any], request: Any, step: Send) -> Any:
+        return sent(send, request, step.call, step.place.name)
+
     def _sleep(self, step: Sleep) -> None:
-        sleep(step.seconds)
+        if not skips_waits():
+            sleep(step.seconds)
 
     def _replay(self) -> bytes | None:
         body = b""
@@ -221,6 +225,8 @@ class Blocking(_Performer):
         return self._replayed(body)
 
     def _race(self, step: Race) -> tuple[Any, Any]:
+        from ._race import race  # few calls are hedged
+
         return race(step, lambda steps: drive(steps, self._twin()))
 
 
@@ -229,7 +235,8 @@ class Awaiting(_Performer):
 
     async def _send(self, step: Send) -> Any:
         request = self._rebuilt(step)
-        response = await self._in_time(step.until, partial(self._send_on, step.place, request))
+        past = partial(self._past_cassettes, partial(self._send_on, step.place), request, step)
+        response = await self._in_time(step.until, past)
         self._head_came(step)
         return response
 
@@ -249,8 +256,11 @@ class Awaiting(_Performer):
     async def _close(self, step: Close) -> None:
         await cast("Any", step.answer).aclose()
 
+    async def _past_cassettes(self, send: Callable[[Any], Any], request: Any, step: Send) -> Any:
+        return await asent(send, request, step.call, step.place.name)
+
     async def _sleep(self, step: Sleep) -> None:
-        await asleep(step.seconds)
+        await asleep(0.0 if skips_waits() else step.seconds)
 
     async def _replay(self) -> bytes | None:
         body = b""
@@ -260,6 +270,8 @@ class Awaiting(_Performer):
         return self._replayed(body)
 
     async def _race(self, step: Race) -> tuple[Any, Any]:
+        from ._race import arace  # few calls are hedged
+
         return await arace(step, lambda steps: adrive(steps, self._twin()))
 
     async def _in_time(self, until: float | None, work: Callable[[], Any]) -> Any:
@@ -316,10 +328,11 @@ class _Alarm:
     The timer is started only when a read is slow enough to need it: it is a thread.
     """
 
-    __slots__ = ("_rang", "_read", "_response", "_timer", "_until")
+    __slots__ = ("_rang", "_read", "_stream", "_timer", "_until")
 
     def __init__(self, response: Any, until: float | None, read: float | None) -> None:
-        self._response = response
+        # Not the response, whose body knows the alarm: each call would leave a circle to the garbage collector.
+        self._stream = response.extensions.get("network_stream")
         self._until = until
         self._read = read
         self._timer: threading.Timer | None = None
@@ -343,8 +356,7 @@ class _Alarm:
 
     def _ring(self) -> None:
         self._rang = True
-        stream = self._response.extensions.get("network_stream")
-        connection = None if stream is None else stream.get_extra_info("socket")
+        connection = None if self._stream is None else self._stream.get_extra_info("socket")
         if connection is not None:
             with suppress(OSError):
                 # Past ssl.SSLSocket, whose own shutdown() takes the TLS state from under the blocked read.

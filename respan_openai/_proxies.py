@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 from copy import copy
 from functools import cached_property, partial
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, cast
 
 import wrapt
@@ -22,6 +23,7 @@ from ._delivery import ERROR
 from ._families import family_of, is_async_client, without_cookies
 from ._lift import accepted, lifted
 from ._shim import awaiting, blocking
+from ._tapes import asent, sent
 from .exceptions import NotServedError
 from .fallbacks import base_of
 
@@ -57,10 +59,6 @@ class _HttpProxy(_Proxy):
         self._self_shim = shim
         self._self_carriers = carriers
 
-    def _self_carrier(self, place: Any) -> Any:
-        carriers = self._self_carriers
-        return carriers.get(base_of(place), self.__wrapped__) if carriers else self.__wrapped__
-
     def _self_follows(self, options: dict[str, Any]) -> bool:
         asked = options.get("follow_redirects")
         return bool(asked if isinstance(asked, bool) else self.__wrapped__.follow_redirects)
@@ -74,13 +72,16 @@ class SyncHttpProxy(_HttpProxy):
         shim = self._self_shim
         path = shim.takes(request)
         if path is None:
-            return self.__wrapped__.send(shim.let_pass(request), **options)
-        carrier_of = self._self_carrier
+            return sent(partial(self.__wrapped__.send, **options), shim.let_pass(request))
+        own: Any = self.__wrapped__
+        carriers = self._self_carriers
 
         def send(place: Any, outgoing: Any) -> Any:
-            carrier = carrier_of(place)
+            carrier = carriers.get(base_of(place), own) if carriers else own
             response = carrier.send(outgoing, stream=True, auth=None, follow_redirects=False)
-            return without_cookies(response, carrier.cookies)
+            if "set-cookie" in response.headers:
+                without_cookies(response, carrier.cookies)
+            return response
 
         mode = Mode.PASS if options.get("stream") else Mode.WHOLE
         again = partial(blocking, request, send)
@@ -103,13 +104,16 @@ class AsyncHttpProxy(_HttpProxy):
         shim = self._self_shim
         path = shim.takes(request)
         if path is None:
-            return await self.__wrapped__.send(shim.let_pass(request), **options)
-        carrier_of = self._self_carrier
+            return await asent(partial(self.__wrapped__.send, **options), shim.let_pass(request))
+        own: Any = self.__wrapped__
+        carriers = self._self_carriers
 
         async def send(place: Any, outgoing: Any) -> Any:
-            carrier = carrier_of(place)
+            carrier = carriers.get(base_of(place), own) if carriers else own
             response = await carrier.send(outgoing, stream=True, auth=None, follow_redirects=False)
-            return without_cookies(response, carrier.cookies)
+            if "set-cookie" in response.headers:
+                without_cookies(response, carrier.cookies)
+            return response
 
         mode = Mode.PASS if options.get("stream") else Mode.WHOLE
         again = partial(awaiting, request, send)
@@ -240,10 +244,13 @@ def _is_child(static: object) -> bool:
 
 
 def _made_property(name: str, cls: type, static: object) -> property:
+    is_method = callable(static)
+
     def made(self: Any) -> Any:
+        # An attribute of a proxy with __getattr__ takes as long as all else here, so each is asked for once.
         known = self._self_made.get(name)
         # Another function on the class or the instance than when this was written: somebody traces or mocks it.
-        if getattr(cls, name) is not static or (callable(static) and name in held_by(self.__wrapped__)):
+        if getattr(cls, name) is not static or (is_method and name in vars(self.__wrapped__)):
             return self._self_make(name)
         if known is None:
             known = self._self_made[name] = self._self_make(name)
@@ -305,6 +312,10 @@ def wrapped_client(client: Any, shim: Shim) -> WrappedClient:
     return made
 
 
+#: As Any, so that the result stays what the SDK says that it is.
+_COROUTINE: Any = CoroutineType
+
+
 class _Method(_CallableProxy):
     """A method that takes Respan's parameters as keywords, and whose results know their record."""
 
@@ -324,7 +335,7 @@ class _Method(_CallableProxy):
         except APIStatusError as exc:
             _raise_own(exc)
             raise
-        return _awaited(result) if inspect.iscoroutine(result) else _known_by(result, before)
+        return _awaited(result) if isinstance(result, _COROUTINE) else _known_by(result, before)
 
 
 async def _awaited(pending: Coroutine[Any, Any, Any]) -> Any:

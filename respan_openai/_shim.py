@@ -22,7 +22,7 @@ from ._core.flow import flow
 from ._core.plan import Plan
 from ._core.steps import Close
 from ._core.trace import Trace
-from ._delivery import Asked, answer_of, blamed, failure_of
+from ._delivery import answer_of, blamed, failure_of, stream_of
 from ._drive import adrive, drive
 from ._families import body_in_memory, fault_of, rebuilt
 from ._guard import can_resume
@@ -31,7 +31,6 @@ from ._perform import Awaiting, Blocking
 from ._warn import warn
 from .exceptions import ConfigError, NotServedError, RespanError
 from .fallbacks import DIRECT, fallback_of
-from .policy import Breaker, Hedge, Limits, Retry, Streams, Timeouts
 from .targets import Gateway
 
 
@@ -39,7 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Mapping
 
     from ._core.attempt import Outcome
-    from ._guard import Guard
+    from ._core.health import Health
+    from ._guard import Ended, Guard
     from .calls import CallHook
 
 
@@ -130,9 +130,11 @@ class Shim:
             if outcome.verdict is not None and not outcome.over and self._is_enough(outcome):
                 yield Close(cast("Any", outcome.answer))
                 outcome.over = True
-            response = self._response(Asked(request, call, trace, self.plan), outcome, again)
-        except GeneratorExit as exc:  # nobody waits for the answer any more, so there is nobody to point it out to
-            self._end(trace, now(), error=exc)
+            response = self._response(request, call, trace, outcome, again)
+        except GeneratorExit as exc:
+            self._end(
+                trace, now(), error=exc
+            )  # nobody waits for the answer, so nobody is told where it came from
             raise
         except BaseException as exc:
             self._end(trace, now(), error=exc)
@@ -149,32 +151,42 @@ class Shim:
         # on without end and without a byte to show for it.
         return outcome.watch is not None or len(outcome.body) >= self.plan.limits.body
 
-    def _response(self, asked: Asked, outcome: Outcome, again: Again) -> Any:
-        ended = partial(self._body_ended, asked, outcome)
+    def _response(self, request: Any, call: Call, trace: Trace, outcome: Outcome, again: Again) -> Any:
+        if outcome.verdict is None and outcome.target is not self.plan.targets[0]:
+            self._note_model(outcome, call)
+        if outcome.verdict is None and outcome.over and outcome.watch is None:
+            return answer_of(request, trace, outcome)
+        ended = self._end_of(call, trace, outcome)
         if outcome.verdict is not None:
-            return failure_of(asked, outcome, ended)
-        if outcome.target is not self.plan.targets[0]:
-            self._note_model(outcome, asked.call)
+            return failure_of(request, call, trace, self.plan, outcome, ended=ended)
 
         def resume(guard: Guard, error: BaseException) -> Any:
-            return again(self._resumed(asked, outcome, guard, error))
+            return again(self._resumed(request, call, trace, outcome, guard=guard, error=error))
 
-        return answer_of(asked, outcome, ended, resume)
+        resumes = resume if self.plan.streams.continuation else None
+        return stream_of(request, trace, self.plan, outcome, ended=ended, resume=resumes)
 
-    def _resumed(self, asked: Asked, outcome: Outcome, guard: Guard, error: BaseException) -> Steps:
+    def _end_of(self, call: Call, trace: Trace, outcome: Outcome) -> Ended:
+        # Not the call itself: with its headers it is larger than all else that is kept while a stream is read.
+        return partial(self._body_ended, trace, outcome, outcome.target.health(call))
+
+    def _resumed(
+        self, request: Any, call: Call, trace: Trace, outcome: Outcome, *, guard: Guard, error: BaseException
+    ) -> Steps:
         """The chunks that another target goes on with after *error*; ``None`` if nobody can or may."""
-        rest = continued(asked.call, self.plan, guard.watch)
+        rest = continued(call, self.plan, guard.watch)
         if rest is None or not can_resume(error):
             return None
-        further = yield from flow(*rest, asked.trace)
+        further = yield from flow(*rest, trace)
         if further.verdict is not None:
             if not further.over:
                 yield Close(cast("Any", further.answer))
             return None
-        self._failed_late(asked, outcome)
-        asked.trace.continued = True
+        self._failed_late(trace, outcome, outcome.target.health(call))
+        trace.continued = True
         guard.passes_on()
-        return answer_of(asked, further, partial(self._body_ended, asked, further)).stream
+        ended = self._end_of(call, trace, further)
+        return stream_of(request, trace, self.plan, further, ended=ended).stream
 
     def _call(self, request: Any, path: str, follow_redirects: bool, mode: Mode | None) -> Call:
         if not path:
@@ -203,22 +215,24 @@ class Shim:
             first_content,
         )
 
-    def _body_ended(self, asked: Asked, outcome: Outcome, guard: Guard, error: BaseException | None) -> None:
-        trace, watch = asked.trace, guard.watch
+    def _body_ended(
+        self, trace: Trace, outcome: Outcome, health: Health, guard: Guard, error: BaseException | None
+    ) -> None:
+        watch = guard.watch
         if watch is not None:
             trace.usage, trace.answer_model, trace.flags = watch.usage, watch.model, watch.flags
         if isinstance(error, RespanError):
             attach(error, trace)
         if isinstance(error, RespanError) or guard.is_fault_of(outcome.target):
-            self._failed_late(asked, outcome)
+            self._failed_late(trace, outcome, health)
         self._end(trace, now(), error=error, received=guard.received)
         if isinstance(error, RespanError):
             error.record = trace.record(now())
 
-    def _failed_late(self, asked: Asked, outcome: Outcome) -> None:
-        """An answer went wrong after content: nothing is repeated, but the target's health knows."""
-        outcome.target.health(asked.call).faulted(now(), _MIDDLE, self.plan.breaker, probe=False)
-        asked.trace.committed(outcome.tried)
+    def _failed_late(self, trace: Trace, outcome: Outcome, health: Health) -> None:
+        """An answer went wrong after content: nothing is repeated, but the target's *health* knows."""
+        health.faulted(now(), _MIDDLE, self.plan.breaker, probe=False)
+        trace.committed(outcome.tried)
 
     def _note_model(self, outcome: Outcome, call: Call) -> None:
         """Warn, once, that a fallback answers with another model than the one that was asked for."""
@@ -302,6 +316,8 @@ def make_shim(settings: Settings, *, client: Any = None) -> Shim:
         ConfigError: if a setting is not of its kind, or there is no key for the gateway.
         ParamsError: if *defaults* are not accepted.
     """
+    from .policy import Breaker, Hedge, Limits, Retry, Streams, Timeouts  # a fifth of the whole import
+
     gateway = Gateway() if settings.gateway is None else settings.gateway
     if not isinstance(gateway, Gateway):
         raise ConfigError(

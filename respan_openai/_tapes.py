@@ -40,6 +40,9 @@ class Shot(Protocol):
 class Deck(Protocol):
     """What a cassette is to those who send."""
 
+    #: Whether nobody waits between attempts.
+    skips_waits: bool
+
     def take(self, request: Any, call: Any, name: str | None) -> Shot:
         """Decide about *request*, which goes to the target *name* for *call*.
 
@@ -62,6 +65,11 @@ def push(deck: Deck) -> None:
 def remove(deck: Deck) -> None:
     """Take *deck* away, wherever in the stack it lies; harmless if it is not there."""
     _decks[:] = [each for each in _decks if each is not deck]
+
+
+def skips_waits() -> bool:
+    """Whether the newest cassette lets nobody wait between attempts: what comes next is known."""
+    return bool(_decks) and _decks[-1].skips_waits
 
 
 def sent(send: Callable[[Any], Any], request: Any, call: Any = None, name: str | None = None) -> Any:

@@ -78,25 +78,24 @@ class _Recipe(NamedTuple):
     def __repr__(self) -> str:
         return f"<{self.url}>"
 
-    def fits(self, call: Call) -> bool:
+    def applied(self, call: Call) -> Outgoing | None:
+        """What *call* becomes; ``None`` if it differs in more than its body."""
         headers, body, params = call.headers, call.body, call.params
         at = len(self.before)
-        return (
-            body is not None
-            and len(headers) > at
-            and headers[at][0] == self.length
-            and headers[at + 1 :] == self.behind
-            and headers[:at] == self.before
-            and body.startswith(self.names_model)
-            and body.rfind(CONTAINER_NEEDLE) < 0
-            and (params is None or (params.header() is not None and not params.may_meet(body)))
-        )
-
-    def applied(self, call: Call) -> Outgoing:
-        length = self.length.decode(), call.headers[len(self.before)][1].decode("latin-1")
-        params: str | None = None if call.params is None else call.params.header()
-        extra = (length,) if params is None else (length, (HEADER, params))
-        return Outgoing(self.url, self.prepared, None, self.model or string_field(call.body, "model"), extra)
+        if (
+            body is None
+            or len(headers) <= at
+            or headers[at][0] != self.length
+            or headers[at + 1 :] != self.behind
+            or headers[:at] != self.before
+            or not body.startswith(self.names_model)
+            or body.rfind(CONTAINER_NEEDLE) >= 0
+            or (params is not None and (params.header() is None or params.may_meet(body)))
+        ):
+            return None
+        length = self.length.decode(), headers[at][1].decode("latin-1")
+        extra = (length,) if params is None else (length, (HEADER, params.header()))
+        return Outgoing(self.url, self.prepared, None, self.model or string_field(body, "model"), extra)
 
 
 class Gateway:
@@ -191,9 +190,7 @@ class Gateway:
             ConfigError: if ``forward_credentials`` meets a credential that the gateway has no field for.
         """
         recipe = self._recipes.get(call.raw_path)
-        if recipe is not None and recipe.fits(call):
-            return recipe.applied(call)
-        return self._built(call)
+        return (recipe is not None and recipe.applied(call)) or self._built(call)
 
     def _built(self, call: Call) -> Outgoing:
         deployment = deployment_of(call)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 
 import openai
 import pytest
@@ -368,7 +370,7 @@ def test_a_call_that_is_thrown_away(library, gateway, told) -> None:
     """Its coroutine is closed while the answer is awaited: the record is finished, and the hook told, once."""
 
     class Silent(library.AsyncBaseTransport):
-        async def handle_async_request(self, request):
+        async def handle_async_request(self, _request):
             await Never()
 
     transport = AsyncRespanTransport(Silent(), gateway=gateway, on_call=told)
@@ -518,6 +520,24 @@ def test_records_do_not_outlive_their_results(library, served) -> None:
     assert held
     assert key not in _attached._held
     client.close()
+
+
+async def test_an_answer_goes_with_its_reader(caller, served, gateway) -> None:
+    """What a plain client leaves to the garbage collector, httpx keeps answers in a circle, and no more than that."""
+    plain = caller.client(base_url=served.origin + "/v1")
+    answers = []
+    gc.collect()
+    gc.disable()
+    try:
+        for client in (plain, wrap(plain, gateway=gateway)):
+            raw = await caller.chat(client.with_raw_response)
+            answers.append(weakref.ref(raw.http_response))
+            del raw
+        left = [answer() is not None for answer in answers]
+    finally:
+        gc.enable()
+
+    assert left == [caller.library.__name__ == "httpx"] * 2
 
 
 async def test_a_local_gateway_under_the_transport(caller) -> None:

@@ -37,6 +37,9 @@ MAX_URL = 65536
 #: Bytes of an error's body that are looked at.
 MAX_ERROR_BODY = 65536
 
+# A member looked up on its class costs more than all that is done with it (CPython 3.11).
+_WHOLE, _EVENTS = Mode.WHOLE, Mode.EVENTS
+
 _KEEPS_METHOD = frozenset({307, 308})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -139,11 +142,13 @@ def attempt(asking: Asking) -> Generator[Any, Any, Outcome]:
     outgoing = asking.target.build(asking.call)
     asking.model = outgoing.model
     try:
-        asking.answer = answer = yield Send(asking.target, outgoing, asking.until, asking.plan.timeouts.idle)
+        asking.answer = answer = yield Send(
+            asking.target, outgoing, asking.until, asking.plan.timeouts.idle, asking.call
+        )
         if answer.status_code in _REDIRECTS and asking.call.follow_redirects:
             outcome = yield from _redirected(asking, outgoing, answer)
         else:
-            outcome = yield from _judged(asking, answer)
+            outcome = yield from _reading(asking, answer)
     except GeneratorExit:
         raise
     except BaseException as exc:
@@ -184,16 +189,20 @@ def _tried(asking: Asking, outcome: Outcome, now: float) -> Tried:
 # -- what an answer is
 
 
-def _judged(asking: Asking, answer: Answer) -> Generator[Any, Any, Outcome]:
+def _reading(asking: Asking, answer: Answer) -> Generator[Any, Any, Outcome]:
+    """How *answer* is read, as far as its call wants it read, and what comes of it."""
     mode = asking.call.mode
     if not 200 <= answer.status_code < 300:
-        return (yield from _refusal(asking, answer))
-    if mode is Mode.WHOLE:
-        return (yield from _whole(asking, answer))
-    if mode is Mode.EVENTS:
-        return (yield from _events(asking, answer))
+        return _refusal(asking, answer)
+    if mode is _WHOLE:
+        return _whole(asking, answer)
+    return _events(asking, answer) if mode is _EVENTS else _unread(asking, answer)
+
+
+def _unread(_asking: Asking, answer: Answer) -> Generator[Any, Any, Outcome]:
     outcome = Outcome(answer)
     outcome.over = False
+    yield from ()
     return outcome
 
 
@@ -363,7 +372,7 @@ def _redirected(asking: Asking, outgoing: Outgoing, answer: Answer) -> Generator
     for _ in range(MAX_REDIRECTS):
         location = _location(answer)
         if location is None:
-            return (yield from _judged(asking, answer))
+            return (yield from _reading(asking, answer))
         yield from asking.give_back()
         reason = _refused(asking.target.name, outgoing.url, answer.status_code, location)
         if reason is not None:
@@ -377,9 +386,11 @@ def _redirected(asking: Asking, outgoing: Outgoing, answer: Answer) -> Generator
                 )
         outgoing = outgoing._replace(url=urljoin(outgoing.url, location))
         asking.reused = False  # it has just answered
-        asking.answer = answer = yield Send(asking.target, outgoing, asking.until, asking.plan.timeouts.idle)
+        asking.answer = answer = yield Send(
+            asking.target, outgoing, asking.until, asking.plan.timeouts.idle, asking.call
+        )
     if _location(answer) is None:
-        return (yield from _judged(asking, answer))
+        return (yield from _reading(asking, answer))
     yield from asking.give_back()
     return _refused_outcome(f"{asking.target.name} redirected more than {MAX_REDIRECTS} times.")
 

@@ -33,6 +33,9 @@ MOST_ATTEMPTS = 5
 #: Added to what a server asked us to wait, as a share of it, so that not all who were told the same come back at once.
 JITTER = 0.1
 
+# A member looked up on its class costs more than all that is done with it (CPython 3.11).
+_EVENTS, _OPEN, _PROBE = Mode.EVENTS, Entry.OPEN, Entry.PROBE
+
 _TOO_MANY_REQUESTS = 429
 _THROTTLED = frozenset({_TOO_MANY_REQUESTS, 503})
 
@@ -102,18 +105,18 @@ class Course:
             self._controls = self.plan.controls(self.call)
         return self._controls
 
-    def first(self, now: float) -> Leg:
-        """The preferred target if it is well, else the first other that is, else the preferred one for one attempt."""
+    def first(self, now: float) -> Asking:
+        """Ask the preferred target if it is well, else the first other that is, else the preferred one, once."""
         preferred = self.plan.targets[0]
         if self.enter(preferred.health(self.call), now):
-            return Leg(preferred)
+            return self.asking(preferred, now)
         if not self.controls.stays:
             for target in self._others(self.plan.targets[1:]):
                 if self.enter_other(target, now):
-                    return Leg(target)
+                    return self.asking(target, now)
         # A breaker may be wrong, and an attempt that fails is no worse than none.
         self._controls = self.controls._replace(attempts=1)
-        return Leg(preferred)
+        return self.asking(preferred, now)
 
     def enter_other(self, target: Target, now: float) -> bool:
         """Same as :meth:`enter`, for a target that nobody insists on: it must not have asked to be left alone."""
@@ -123,9 +126,9 @@ class Course:
     def enter(self, health: Health, now: float) -> bool:
         """Go in where *health* lets it, as the probe if need be."""
         entry = health.enter(now)
-        if entry is Entry.PROBE:
+        if entry is _PROBE:
             self.probe = health
-        return entry is not Entry.OPEN
+        return entry is not _OPEN
 
     def leave(self) -> None:
         """Give up the place of a probe or among the waiters, if the call has one: nothing is to come of it."""
@@ -148,9 +151,8 @@ class Course:
             self.waiting.wait_out()
             self.waiting = None
 
-    def asking(self, leg: Leg, now: float) -> Asking:
-        """What the attempt that begins at *now* needs to know. It is counted."""
-        target = leg.target
+    def asking(self, target: Target, now: float, wait: float = 0.0) -> Asking:
+        """What the attempt at *target* that begins at *now*, after *wait* seconds, needs to know. It is counted."""
         self.health = health = target.health(self.call)
         asked = self.asked.get(target, 0)
         self.asked[target] = asked + 1
@@ -159,18 +161,15 @@ class Course:
             self.call,
             target,
             began=now,
-            until=self.content_until(now),
-            wait=leg.wait,
+            until=self.until if self.call.mode is not _EVENTS else self._content_until(now),
+            wait=wait,
             reused=not (asked or self.renewed) and health.answered_within(REUSED_SECONDS, now),
             duplicate=self.duplicate,
         )
 
-    def content_until(self, began: float) -> float | None:
-        """When an attempt that begins at *began* must show its first content, or its answer."""
-        call = self.call
-        if call.mode is not Mode.EVENTS:
-            return self.until
-        limit = call.first_content or self.plan.timeouts.first_content
+    def _content_until(self, began: float) -> float | None:
+        """When the stream of an attempt that begins at *began* must show its first content."""
+        limit = self.call.first_content or self.plan.timeouts.first_content
         if limit is None and len(self.plan.targets) > 1:
             limit = FIRST_CONTENT_SECONDS
         if limit is None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .attempt import attempt
 from .course import Course, Leg
 from .hedge import asked
 from .judge import RULES, Meaning
@@ -40,24 +41,27 @@ def flow(call: Call, plan: Plan, trace: Trace) -> Generator[Any, Any, Outcome]:
     """
     now = (yield NOW) if trace.tried else trace.began
     course = Course(call, plan, now)
+    leg: Leg | None = None
     asking: Asking | None = None
     most_telling: Outcome | None = None
     try:
-        leg = course.first(now)
         while True:
-            asking = course.asking(leg, now)
-            outcome = yield from _attempted(course, asking, trace)
+            asking = course.asking(leg.target, now, leg.wait) if leg is not None else course.first(now)
+            # Each step passes through every generator on the way, so there is none for what few calls need.
+            outcome = yield from asked(course, asking, trace) if plan.hedge is not None else attempt(asking)
+            trace.tried.append(outcome.tried)
             verdict = outcome.verdict
             if verdict is None:
-                return outcome
+                return _succeeded(course, outcome, trace)
+            _failed(course, outcome, verdict, (yield DRAW))
             if most_telling is None or _tells_more(outcome, verdict, most_telling):
                 most_telling = outcome
-            following = yield from _following(course, outcome, verdict, trace)
-            if following is None:
+            leg = yield from _following(course, outcome, verdict, trace)
+            if leg is None:
                 return most_telling
             yield from asking.give_back()
             outcome.over = True
-            leg, now = following, outcome.tried.ended
+            now = outcome.tried.ended
             if leg.wait:
                 now = yield from _waited(course, leg.wait)
                 if not course.fits(now, 0.0):  # a machine that was asleep wakes up late
@@ -78,19 +82,9 @@ def _tells_more(outcome: Outcome, verdict: Verdict, other: Outcome) -> bool:
     return verdict.meaning in _FOR_GOOD or outcome.answer is not None or other.answer is None
 
 
-def _attempted(course: Course, asking: Asking, trace: Trace) -> Generator[Any, Any, Outcome]:
-    outcome = yield from asked(course, asking, trace)
-    trace.tried.append(outcome.tried)
-    if outcome.verdict is not None:
-        _failed(course, outcome, outcome.verdict, (yield DRAW))
-    elif outcome.error is not None:
+def _succeeded(course: Course, outcome: Outcome, trace: Trace) -> Outcome:
+    if outcome.error is not None:  # none of the library's: a cancellation, or a mistake
         raise outcome.error
-    else:
-        _succeeded(course, outcome, trace)
-    return outcome
-
-
-def _succeeded(course: Course, outcome: Outcome, trace: Trace) -> None:
     tried, clean = outcome.tried, len(trace.tried) == 1
     probe = course.probe is not None and course.end_probe()
     course.health.succeeded(tried.ended, clean=clean, seconds=tried.ended - tried.began, probe=probe)
@@ -100,6 +94,7 @@ def _succeeded(course: Course, outcome: Outcome, trace: Trace) -> None:
     read = outcome.read
     if read is not None:
         trace.usage, trace.answer_model, trace.flags = read.usage, read.model, read.flags
+    return outcome
 
 
 def _failed(course: Course, outcome: Outcome, verdict: Verdict, draw: float) -> None:

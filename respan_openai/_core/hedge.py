@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from .attempt import attempt
 from .call import Mode
-from .course import Leg
 from .steps import Race, Racer
 from .trace import Tried
 
@@ -25,7 +24,7 @@ _METHODS = frozenset({"/chat/completions", "/responses", "/embeddings"})
 
 
 def asked(course: Course, asking: Asking, trace: Trace) -> Generator[Any, Any, Outcome]:
-    """Ask once, or twice if the answer is slow to come and the call may be hedged."""
+    """Ask once, or twice if the answer is slow to come and the call may be hedged; for plans that have a hedge."""
     after = _hedge_after(course, trace)
     if after is None:
         return (yield from attempt(asking))
@@ -63,7 +62,7 @@ def _second(course: Course, asking: Asking, seconds: list[Asking], now: float) -
     target = next(
         (other for other in course.neighbours() if other.guards and not other.direct), asking.target
     )
-    second = course.asking(Leg(target), now)
+    second = course.asking(target, now)
     second.duplicate = True
     seconds.append(second)
     return _racer(second)

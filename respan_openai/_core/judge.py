@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 from enum import Enum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .call import parse_object
 
@@ -288,8 +288,13 @@ def _known(value: object) -> str | None:
     return value if value in _WORDS else None
 
 
-def _object(value: object) -> Object:
-    return cast("Object", value) if isinstance(value, dict) else {}
+# As Any they narrow nothing to a dict of unknown, and what is known of it need not be said by a cast, which runs.
+_DICT: Final[Any] = dict
+_LIST: Final[Any] = list
+
+
+def _object(value: Any) -> Object:
+    return value if isinstance(value, _DICT) else {}
 
 
 def _row_of(status: int, word: str | None) -> _Row:
@@ -548,8 +553,19 @@ def flags_of(path: str, found: Object) -> tuple[str, ...]:
         return () if found.get("status", "completed") == "completed" else ("unfinished",)
     if path != "/chat/completions":
         return ()
-    flags = [flag for choice in _list(found.get("choices")) for flag in _doubts(_object(choice))]
+    choices = map(_object, _list(found.get("choices")))
+    flags = [flag for choice in choices if not _is_plain(choice) for flag in _doubts(choice)]
     return tuple(dict.fromkeys(flags))
+
+
+def _is_plain(choice: Object) -> bool:
+    """Whether *choice* is a text that came to its end, as most are: there is no doubt about it then."""
+    message = _object(choice.get("message"))
+    return (
+        choice.get("finish_reason") == "stop"
+        and bool(message.get("content"))
+        and not message.get("tool_calls")
+    )
 
 
 def end_flag(reason: object) -> str | None:
@@ -572,8 +588,8 @@ def _doubts(choice: Object) -> Iterator[str]:
         yield "no content"
 
 
-def _list(value: object) -> Sequence[Any]:
-    return cast("Sequence[Any]", value) if isinstance(value, list) else ()
+def _list(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, _LIST) else ()
 
 
 def _has_arguments(call: object) -> bool:
@@ -600,7 +616,7 @@ def _json(_content_type: str | None, body: bytes) -> Object | str:
         return "not JSON"
     except ValueError:  # more digits than Python converts
         return "unreadable number"
-    return cast("Object", found) if isinstance(found, dict) else "not an object"
+    return found if isinstance(found, _DICT) else "not an object"
 
 
 def _speech(content_type: str | None, body: bytes) -> Object | str:

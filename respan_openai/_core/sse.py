@@ -451,9 +451,10 @@ class Watch:
     def _learn(self, event: bytes) -> None:
         """Make *event*, which was just parsed, the template if it can be one.
 
+        Not the first content: somebody waits for it, and proving costs more than all else that is done with it.
         Tries grow rarer with the number of events, for streams in which no two are alike.
         """
-        if self._exact or self.events < self._try_at or len(event) > _MAX_TEMPLATE:
+        if self._exact or self.content == 1 or self.events < self._try_at or len(event) > _MAX_TEMPLATE:
             return
         self._try_at = self.events + self.events // 4 + 1
         template = _template_of(event)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
     from typing import Any
 
-    from .call import Outgoing
+    from .call import Call, Outgoing
 
     Flow = Generator["Step", Any, Any]
 
@@ -75,12 +75,14 @@ class Send(NamedTuple):
         outgoing: What.
         until: When the head must have come; ``None`` for no limit besides the request's own.
         idle: Most seconds that the body may pause; ``None`` for no limit besides the request's own.
+        call: What it is for; ``None`` if nobody needs to know.
     """
 
     place: Place
     outgoing: Outgoing
     until: float | None = None
     idle: float | None = None
+    call: Call | None = None
 
 
 class Read(NamedTuple):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..calls import Attempt, CallRecord
 from .judge import Meaning
 
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
+
+    from ..calls import Attempt, CallRecord
 
 
 class Tried(NamedTuple):
@@ -111,6 +112,8 @@ class Trace:
 
     def record(self, now: float) -> CallRecord:
         """The record as it stands at *now*."""
+        from ..calls import CallRecord  # most programs never ask for one
+
         tried = self._delivered
         return CallRecord(
             path=self._path,
@@ -141,6 +144,8 @@ def _plain(text: str | None) -> str | None:
 
 
 def _attempt(number: int, tried: Tried) -> Attempt:
+    from ..calls import Attempt  # as above
+
     return Attempt(
         number=number,
         target=tried.target,

@@ -257,14 +257,16 @@ def _reply_embeddings(asked: Object, mark: str) -> Reply:
     ]
     count = sum(_words(text) if isinstance(text, str) else len(text or ()) for text in texts)
     usage = {"prompt_tokens": count, "total_tokens": count}
-    return Reply(200, JSON, (_dump({"object": "list", "data": data, "model": f"echo/{asked.get('model')}", "usage": usage}),))
+    return Reply(
+        200,
+        JSON,
+        (_dump({"object": "list", "data": data, "model": f"echo/{asked.get('model')}", "usage": usage}),),
+    )
 
 
 def _vector(text: str, size: int) -> list[float]:
     """Of length 1, and the same for the same text; texts that are alike are no nearer than others."""
-    numbers = [
-        int.from_bytes(sha256(f"{at}:{text}".encode()).digest()[:4]) / 2**31 - 1 for at in range(size)
-    ]
+    numbers = [int.from_bytes(sha256(f"{at}:{text}".encode()).digest()[:4]) / 2**31 - 1 for at in range(size)]
     length = math.sqrt(sum(number * number for number in numbers)) or 1.0
     return [number / length for number in numbers]
 

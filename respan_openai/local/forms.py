@@ -13,15 +13,16 @@ from email.message import Message
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .._params import HEADER
+from .._params import CONTAINERS, HEADER, check
+from ..exceptions import ParamsError
 from .contract import invalid
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator
 
 
-__all__ = ["Form", "plain"]
+__all__ = ["Form"]
 
 
 #: Bytes of a field that is looked at; a file is no such field.
@@ -76,18 +77,22 @@ class Form:
             raise invalid("The multipart body has no boundary that its parts are cut at.", None)
         return cls(body, boundary, parts)
 
-    def places(self, names: Collection[str]) -> dict[str, Any]:
-        """What is written place by place, put together, of the objects and lists *names*; their texts are strings.
+    def given(self, ours: Collection[str]) -> dict[str, Any]:
+        """The fields; the parameters *ours* as they would stand in JSON, put together where they lie in several parts.
 
         Raises:
-            ContractError: 400 if a name is used for a text and an object, or lists lie in lists.
+            ContractError: 400 if one is used for a text and an object, or lists or objects lie in a list.
         """
-        found: dict[str, Any] = {}
+        texts = {
+            name: text
+            for name, text in self.fields.items()
+            if _PLACE.fullmatch(name) is None or _owner(name) not in ours
+        }
+        found: dict[str, Any] = {name: _value(name, text) for name, text in texts.items() if name in ours}
         for part in self._parts:
-            place = _PLACE.fullmatch(part.name)
-            if place is not None and place[1] in names:
-                _put(found, [place[1], *place[2][1:-1].split("][")], plain(_text(self._body, part)))
-        return found
+            if part.name not in texts and _owner(part.name) in ours:
+                _put(found, part.name.replace("]", "").split("["), _plain(_text(self._body, part)))
+        return texts | found
 
     def sent(self, model: str, without: Collection[str]) -> bytes:
         """The body with *model* in its field, new or in its place, and without what belongs to the fields *without*."""
@@ -97,7 +102,7 @@ class Form:
         for part in self._parts:
             kept, at = self._body[at : part.begin], part.begin
             pieces.append(kept)
-            if part.name.partition("[")[0] in without:
+            if _owner(part.name) in without:
                 at = part.end + len(b"\r\n")
             elif part.name == "model":
                 pieces += [self._body[at : part.start], model.encode()]
@@ -130,7 +135,22 @@ def _text(body: bytes, part: _Part) -> str:
     return body[part.start : part.end].decode("utf-8", "replace")
 
 
-def plain(text: str) -> Any:
+def _owner(name: str) -> str:
+    return name.partition("[")[0]
+
+
+def _value(name: str, text: str) -> Any:
+    value = _plain(text)
+    if isinstance(value, str) or name in CONTAINERS:
+        return value
+    try:
+        check({name: text})  # "7" is an identifier, too
+    except ParamsError:
+        return value
+    return text
+
+
+def _plain(text: str) -> Any:
     """What *text* is as JSON: a number, true, an object, ...; the text itself if it is no JSON."""
     try:
         return json.loads(text)
@@ -143,10 +163,12 @@ def _put(holder: Any, place: list[str], value: Any) -> None:
         empty: Any = {} if inner else []
         held = holder.setdefault(name, empty) if name else None
         if type(held) is not type(empty):
-            message = f"The form's field {place[0]!r} cannot be read. Send it as JSON, or in the header {HEADER}."
+            message = (
+                f"The form's field {place[0]!r} cannot be read. Send it as JSON, or in the header {HEADER}."
+            )
             raise invalid(message, place[0])
         holder = held
-    if isinstance(holder, list):
-        holder.append(value)
-    else:
+    if place[-1]:
         holder[place[-1]] = value
+    else:
+        holder.append(value)

@@ -21,7 +21,7 @@ from .._core.call import dump_object, with_string
 from .._params import CONTAINERS, HEADER, LEGACY_HEADER, NAMES, check, decode_header, merge
 from ..exceptions import ParamsError
 from .contract import detail, invalid, is_list, is_object, unprocessable
-from .forms import Form, plain
+from .forms import Form
 
 
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ POSTED: Mapping[str, str] = {
 }
 MODELS = "/models"
 
+#: Those that stored prompts are for (reference 000:47, 001:60, 002:34).
+_PROMPTED = ("/chat/completions", "/responses")
+
 ROUTE_HEADER = "X-Respan-Route-Provider"
 BETA_HEADER = "X-Respan-Beta"
 
@@ -61,6 +64,9 @@ _REFUSED = {
 NOT_HONOURED = {name: reason for reason, names in _REFUSED.items() for name in names.split()}
 
 _OURS = NAMES.union(CONTAINERS)
+
+#: ``prompt`` is OpenAI's where forms are taken: a hint for the transcription.
+_IN_FORMS = _OURS - _PROVIDERS - {"prompt"}
 
 _PREFIX = "/api"
 
@@ -133,9 +139,9 @@ def read(path: str, headers: Mapping[str, str], body: bytes) -> Asked:
             the local gateway; 422 if a field that must be there is missing, or has the wrong type.
     """
     form = Form.read(headers.get("content-type", ""), body)
-    given = _parsed(body) if form is None else _typed(path, form)
+    given = _parsed(body) if form is None else form.given(_IN_FORMS)
     params = _parameters(path, given, headers)
-    _refuse_what_is_not_honoured(params)
+    _refuse_what_is_not_honoured(path, params)
     fields = {name: value for name, value in given.items() if _goes_upstream(path, name, given)}
     _check_fields(path, fields, params)
     return Asked(
@@ -160,28 +166,6 @@ def _parsed(body: bytes) -> Object:
     return fields
 
 
-def _typed(path: str, form: Form) -> Object:
-    """The fields of *form*, in which all is text; parameters are of the types that they have in JSON."""
-    given = {name: text for name, text in form.fields.items() if name.partition("[")[0] not in _OURS or "[" not in name}
-    ours = {name: _value(name, text) for name, text in given.items() if name in _OURS and _is_ours(path, name, given)}
-    return given | ours | form.places(_OURS)
-
-
-def _is_ours(path: str, name: str, fields: Object) -> bool:
-    return name in CONTAINERS or _is_respans(path, name, fields)
-
-
-def _value(name: str, text: str) -> Any:
-    value = plain(text)
-    if isinstance(value, str) or name in CONTAINERS:
-        return value
-    try:
-        check({name: text})  # "7" is an identifier, too
-    except ParamsError:
-        return value
-    return text
-
-
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(name)  # NaN and Infinity: Python reads them, JSON does not have them
 
@@ -199,7 +183,8 @@ def _check_fields(path: str, fields: Object, params: Object) -> None:
     if model is not None and not (isinstance(model, str) and (model or "prompt" in params)):
         raise unprocessable("model must be a non-empty string: the name of the model to call.", "model")
     needed = POSTED[path]
-    if fields.get(needed) is None and "prompt" not in params and "prompt" not in fields:
+    has_prompt = "prompt" in params or (path == "/responses" and "prompt" in fields)
+    if fields.get(needed) is None and not has_prompt:
         raise unprocessable(f"{needed} is required.", needed)
     messages = fields.get("messages")
     if messages is not None and not (is_list(messages) and all(map(is_object, messages))):
@@ -259,7 +244,10 @@ def _is_native_metadata(value: Any) -> bool:
     )
 
 
-def _refuse_what_is_not_honoured(params: Object) -> None:
+def _refuse_what_is_not_honoured(path: str, params: Object) -> None:
+    if "prompt" in params and path not in _PROMPTED:
+        message = "`prompt` fills in messages or instructions, and this endpoint has none. Leave it out."
+        raise invalid(message, "prompt", "not_supported")
     for name, reason in NOT_HONOURED.items():
         if name in params:
             message = f"The local gateway does not honour `{name}`: {reason}. Leave it out."

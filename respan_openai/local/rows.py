@@ -54,8 +54,8 @@ _SECRETS = frozenset({
     "token",
 })  # fmt: skip
 _WITH_SECRETS = frozenset({"data_sources", "plugins", "tools"})
-#: Where a tool says what it takes; a property may be called ``key`` there.
-_SCHEMAS = frozenset({"format", "function", "input_schema", "parameters", "schema"})
+#: What a JSON schema has, in which a property may well be called ``key``.
+_SCHEMA = "properties"
 _MASK = "…"
 
 #: Parameters that have a column of their own.
@@ -213,15 +213,9 @@ def _masked(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _unproved(value: object) -> object:
-    if is_object(value):
-        return {name: _unproved_member(name, inner) for name, inner in value.items()}
+    if is_object(value) and _SCHEMA not in value:
+        return {name: (_hidden if name in _SECRETS else _unproved)(inner) for name, inner in value.items()}
     return [_unproved(inner) for inner in value] if is_list(value) else value
-
-
-def _unproved_member(name: str, value: object) -> object:
-    if name in _SECRETS:
-        return _hidden(value)
-    return value if name in _SCHEMAS else _unproved(value)
 
 
 def _hidden(value: object) -> object:

@@ -19,11 +19,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ._borders import cut, number_pair
 from ._framing import pieces_of
-from ._shapes import REPAIR, Misshapen, Shape, a_list, a_string, a_whole_number
+from ._shapes import REPAIR, Misshapen, Shape, a_list, a_string, is_object
 from ._stream import COMMON, NAMED, RAW, WHOLE, common_in, common_of, stream_of
 from ._styles import utf8
 
@@ -85,8 +86,7 @@ def _row(stream: Stream, piece: Piece) -> list[Any]:
 
 def _candidates(stream: Stream, piece: Piece) -> Iterator[tuple[str | None, Any]]:
     """The ways to say *piece*, the plainest first, and one that is always true last."""
-    if type(piece.value) is dict:
-        value = cast("Object", piece.value)
+    if is_object(value := piece.value):
         yield None, {key: item for key, item in value.items() if key not in stream.shared}
         yield WHOLE, value
         yield f"{NAMED}{piece.name}", value
@@ -112,29 +112,40 @@ def _whens(sizes: Sequence[int], borders: Sequence[Border]) -> Iterator[Any]:
 # -- from a file
 
 
-def _when(value: Any, place: Place) -> list[Border]:
-    if value is None:
-        return []
-    if type(value) is not list:
-        return [(0, a_whole_number(value, place))]
-    first, *inner = cast("list[Any]", value) or [None]
-    borders = [number_pair(item, (place, at)) for at, item in enumerate(inner, 1)]
-    return _when(first, (place, 0)) + borders if type(first) is not list else _when({}, (place, 0))
+class _Event(NamedTuple):
+    value: Any
+    data: bytes
+    borders: Sequence[Border]
+
+
+def _event(row: Any, stream: Stream, place: Place) -> _Event:
+    when, *rest = a_list(row, place) or [None]
+    label = a_string(rest[0], (place, 1)) if len(rest) == 2 else None
+    if len(rest) not in {1, 2}:
+        raise Misshapen(place, f"must be when an event came, and its data. {REPAIR}")
+    if label is not None and label not in _LABELS and not label.startswith(NAMED):
+        raise Misshapen((place, 1), f'must be "raw", "whole", or "event: " and a name. {REPAIR}')
+    if type(rest[-1]) is not str and (label == RAW or not is_object(rest[-1])):
+        raise Misshapen((place, len(rest)), f"must be an object, or else a string. {REPAIR}")
+    value = stream.value(label, rest[-1])
+    data = utf8(stream.text(label, value), place)
+    return _Event(value, data, _when(when, len(data), (place, 0)))
 
 
 _LABELS: Final = (RAW, WHOLE)
 
 
-def _event(value: Any, place: Place) -> tuple[list[Border], str | None, Any]:
-    row: list[Any] = a_list(value, place)
-    if len(row) not in {2, 3}:
-        raise Misshapen(place, f"must be when an event came, and its data. {REPAIR}")
-    label, data = (None if len(row) == 2 else a_string(row[1], (place, 1))), row[-1]
-    if label is not None and label not in _LABELS and not label.startswith(NAMED):
-        raise Misshapen((place, 1), f'must be "raw", "whole" or "event: " and a name. {REPAIR}')
-    if type(data) is not str and (type(data) is not dict or label == RAW):
-        raise Misshapen((place, len(row) - 1), f"must be an object, or a string if it is none. {REPAIR}")
-    return _when(row[0], (place, 0)), label, data
+def _when(value: Any, size: int, place: Place) -> list[Border]:
+    """The borders in an event of *size* bytes."""
+    if value is None:
+        return []
+    if type(value) is int:
+        return [(0, value)]
+    first, *rest = a_list(value, place) or [None]
+    inner = [number_pair(item, (place, at)) for at, item in enumerate(rest, 1)]
+    if not all(0 < offset < size for offset, _ in inner) or type(first) is list:
+        raise Misshapen(place, f"has a border outside the {size} bytes of its event. Take it out.")
+    return _when(first, size, (place, 0)) + inner
 
 
 #: The check for what :func:`kept_events` returns.
@@ -147,18 +158,13 @@ def played_events(fields: Object, place: Place) -> Played:
     Raises:
         Misshapen: for a row that is no event, or borders that do not fit it.
     """
-    stream, texts, borders, values, begin = common_in(fields), list[bytes](), list[Border](), list[Any](), 0
-    for at, row in enumerate(fields["events"]):
-        here = ((place, "events"), at)
-        inner, label, data = _event(row, here)
-        values.append(stream.value(label, data))
-        texts.append(utf8(stream.text(label, values[-1]), here))
-        borders += _shifted(inner, begin, len(texts[-1]), here)
-        begin += len(texts[-1])
-    return Played(cut(b"".join(texts), borders, (place, "events")), values)
-
-
-def _shifted(borders: Sequence[Border], begin: int, size: int, place: Place) -> list[Border]:
-    if any(not 0 <= offset < size for offset, _ in borders):
-        raise Misshapen((place, 0), f"has a border outside the {size} bytes of its event. Take it out.")
-    return [(begin + offset, at) for offset, at in borders]
+    stream, here = common_in(fields), (place, "events")
+    events = [_event(row, stream, (here, at)) for at, row in enumerate(fields["events"])]
+    begins = accumulate((len(event.data) for event in events), initial=0)
+    borders = [
+        (begin + offset, at)
+        for begin, event in zip(begins, events, strict=False)
+        for offset, at in event.borders
+    ]
+    body = b"".join([event.data for event in events])
+    return Played(cut(body, borders, here), [event.value for event in events])

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import re
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ._marks import number
+from ._shapes import is_object
 
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Frame(NamedTuple):
 
     def name_of(self, value: Any) -> str | None:
         """The name of an event with *value* for its data."""
-        name = cast("dict[str, Any]", value).get("type") if self.named and type(value) is dict else None
+        name = value.get("type") if self.named and is_object(value) else None
         return name if type(name) is str else None
 
     def text(self, name: str | None, data: str) -> str:
@@ -95,7 +96,7 @@ def _value(data: str) -> Any:
         value = json.loads(data, parse_float=number) if data[:1] == "{" else None
     except (ValueError, RecursionError):
         return data
-    return value if type(value) is dict else data
+    return value if is_object(value) else data
 
 
 def frame_of(pieces: Sequence[Piece]) -> Frame | None:

@@ -41,12 +41,13 @@ def gathered(body: Body, header: Callable[[str], str | None], params: Mapping[st
     from .._params import CONTAINERS, NAMES, merge
 
     fields = _fields_of(body)
-    top = {name: fields[name] for name in fields.keys() & NAMES if _is_ours(name, fields[name])}
+    top = {name: value for name, value in fields.items() if name in NAMES and _is_ours(name, value)}
     inner = {name: fields[name] for name in CONTAINERS if is_object(fields.get(name))}
     lower = [inner[name] for name in reversed(CONTAINERS) if name in inner]
     respan = merge(*map(_settled, filter(None, (params, *_carried(header), *lower, top))))
     left = _without(body, top.keys() | inner.keys())
-    return Gathered(left, {name: respan[name] for name in respan.keys() - _fields_of(left).keys()})
+    stay = _fields_of(left)
+    return Gathered(left, {name: value for name, value in respan.items() if name not in stay})
 
 
 def _fields_of(body: Body) -> dict[str, Any]:

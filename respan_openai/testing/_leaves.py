@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from ._encodings import json_pieces, plain_text
 
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
     from ._encodings import Piece
 
-    Place = tuple[tuple[Hashable, ...], tuple[str | int, ...]]
+    Steps = tuple[str | int, ...]
+    Value: TypeAlias = "str | int | Fields | list[Value] | None"
 
 
-__all__ = ["Leaf", "Leaves", "leaves_of", "parsed", "strings_of"]
+__all__ = ["Fields", "Leaf", "Leaves", "String", "leaves_of", "parsed", "strings_of"]
 
 
 class Leaf(NamedTuple):
@@ -36,7 +37,7 @@ class Leaf(NamedTuple):
     """
 
     track: Hashable
-    path: tuple[str | int, ...]
+    path: Steps
     start: int
     end: int
 
@@ -103,29 +104,36 @@ def leaves_of(data: bytes) -> Leaves | None:
 # -- JSON
 
 
-class _Fields(list[tuple[str, Any]]):
-    """An object's, in order, those of the same name included."""
+class Fields(NamedTuple):
+    """An object.
+
+    Attributes:
+        items: Names and values in order, also those of the same name.
+    """
+
+    items: list[tuple[str, Value]]
 
 
 _STRING: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 
-def parsed(text: str, *, strict: bool = True) -> Any:
-    """The value of the JSON *text*, objects as lists of their fields; integers of up to 18 digits are numbers.
+def parsed(text: str, *, strict: bool = True) -> Value:
+    """The value of the JSON *text*; ``None`` for numbers other than integers of at most 18 digits.
 
     Raises:
         ValueError: if it is none, or is nested too deep.
     """
     try:
-        return json.loads(
+        value: Value = json.loads(
             text,
-            object_pairs_hook=_Fields,
+            object_pairs_hook=Fields,
             parse_int=lambda digits: int(digits) if len(digits) < 19 else None,
             parse_float=lambda _: None,
             strict=strict,
         )
     except RecursionError:
         raise ValueError("nested too deep") from None
+    return value
 
 
 def _read(payload: bytes, start: int, found: Leaves, *, strict: bool) -> bool:
@@ -133,29 +141,43 @@ def _read(payload: bytes, start: int, found: Leaves, *, strict: bool) -> bool:
     # One character for each byte. Bytes beyond ASCII are in strings only, and of these only the place is asked for.
     text = payload.decode("latin-1")
     try:
-        places = list(strings_of(parsed(text, strict=strict)))
+        strings = list(strings_of(parsed(text, strict=strict)))
     except (ValueError, RecursionError):
         return False
-    for place, string in zip(places, _STRING.finditer(text), strict=True):
-        begin, end = start + string.start() + 1, start + string.end() - 1
+    for string, place in zip(strings, _STRING.finditer(text), strict=True):
+        begin, end = start + place.start() + 1, start + place.end() - 1
         found.texts.append((begin, end))
-        if place is not None:
-            found.values.append(Leaf(*place, begin, end))
+        if string.track is not None:
+            found.values.append(Leaf(string.track, string.path, begin, end))
     return True
 
 
-def strings_of(value: Any, track: tuple[Hashable, ...] = (), path: tuple[str | int, ...] = ()) -> Iterator[Place | None]:
-    """Track and path of each string in *value*, which is :func:`parsed`, in order; ``None`` for the name of a field."""
+class String(NamedTuple):
+    """A string in a value that was :func:`parsed`.
+
+    Attributes:
+        track: The same for strings that carry on each other, if their values are events; ``None`` for a field's name.
+        path: What leads to it, or to the field.
+        text: What it says.
+    """
+
+    track: Hashable | None
+    path: Steps
+    text: str
+
+
+def strings_of(value: Value, track: tuple[Hashable, ...] = (), path: Steps = ()) -> Iterator[String]:
+    """Each string in *value*, which is :func:`parsed`, in order."""
     if isinstance(value, str):
-        yield track, path
-    elif isinstance(value, _Fields):
+        yield String(track, path, value)
+    elif isinstance(value, Fields):
         track = track if path else (_subject(value),)
-        for name, inner in value:
-            yield None
+        for name, inner in value.items:
+            yield String(None, (*path, name), name)
             yield from strings_of(inner, (*track, name), (*path, name))
     elif isinstance(value, list):
-        for at, inner in enumerate(cast("list[Any]", value)):
-            if isinstance(inner, str | list):
+        for at, inner in enumerate(value):
+            if isinstance(inner, str | Fields | list):  # and not one of a hundred thousand numbers
                 yield from strings_of(inner, (*track, _index(inner, at)), (*path, at))
 
 
@@ -163,13 +185,21 @@ def strings_of(value: Any, track: tuple[Hashable, ...] = (), path: tuple[str | i
 _SUBJECT: Final = frozenset({"type", "item_id", "output_index", "content_index", "summary_index", "index"})
 
 
-def _subject(fields: _Fields) -> tuple[tuple[str, str | int], ...]:
-    return tuple(sorted((name, value) for name, value in fields if name in _SUBJECT and isinstance(value, str | int)))
+def _subject(fields: Fields) -> tuple[tuple[str, str | int], ...]:
+    return tuple(
+        sorted(
+            (name, value) for name, value in fields.items if name in _SUBJECT and isinstance(value, str | int)
+        )
+    )
 
 
-def _index(item: object, at: int) -> str | int:
+def _index(item: Value, at: int) -> str | int:
     """What tells an item from others: choices and tool calls say their number, and need not come in order."""
-    said = next((value for name, value in item if name == "index"), None) if isinstance(item, _Fields) else None
+    said = (
+        next((value for name, value in item.items if name == "index"), None)
+        if isinstance(item, Fields)
+        else None
+    )
     return said if isinstance(said, int) else at
 
 
@@ -188,7 +218,11 @@ def _stream(data: bytes) -> Leaves:
 
 
 def _event(data: bytes, start: int, end: int, found: Leaves) -> None:
-    lines = [(line.start(), line.end()) for line in _LINE.finditer(data, start, end) if line[0].startswith(b"data:")]
+    lines = [
+        (line.start(), line.end())
+        for line in _LINE.finditer(data, start, end)
+        if line[0].startswith(b"data:")
+    ]
     values = [(begin + 5 + (data[begin + 5 : begin + 6] == b" "), end) for begin, end in lines]
     if _read(_alone(data, start, end, values), start, found, strict=True):
         found.code.extend(values)
@@ -198,7 +232,7 @@ def _event(data: bytes, start: int, end: int, found: Leaves) -> None:
 
 def _alone(data: bytes, start: int, end: int, values: Sequence[tuple[int, int]]) -> bytes:
     """The event without anything but its data, each byte of which stays where it is."""
-    kept = bytearray(b" " * (end - start))
+    kept = bytearray(_LINE.sub(lambda line: b" " * len(line[0]), data[start:end]))
     for begin, stop in values:
         kept[begin - start : stop - start] = data[begin:stop]
     return bytes(kept)

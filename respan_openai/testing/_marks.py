@@ -15,13 +15,15 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import TYPE_CHECKING, Any, Final, cast
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
 
-from ._shapes import REPAIR, ROOT, Misshapen, quoted
+from ._shapes import REPAIR, ROOT, Misshapen, is_list, is_object, quoted
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Self
 
     from ._shapes import Place
 
@@ -42,7 +44,7 @@ class Spelled(float):
 
     text: str
 
-    def __new__(cls, text: str) -> Spelled:
+    def __new__(cls, text: str) -> Self:
         new = super().__new__(cls, text)
         new.text = text
         return new
@@ -160,8 +162,14 @@ def parsed(text: str) -> Any:
     wrong: list[str] = []
 
     def read(pairs: Pairs) -> Any:
+        value = dict(pairs)
+        if len(value) == len(pairs) and (len(pairs) != 1 or pairs[0][0][:1] != "$"):
+            return value
+        return unusual(pairs)
+
+    def unusual(pairs: Pairs) -> Any:
         try:
-            return _read(pairs)
+            return _unmarked(pairs)
         except Misshapen as exc:
             wrong.append(exc.what)
             return wrong
@@ -179,31 +187,25 @@ def _refuse_constant(name: str) -> Any:
 def _place_of(wrong: list[str], value: Any, place: Place) -> Place | None:
     if value is wrong:
         return place
-    items: Any = ()
-    if type(value) is dict:
-        items = cast("dict[str, Any]", value).items()
-    elif type(value) is list:
-        items = enumerate(cast("list[Any]", value))
+    items = value.items() if is_object(value) else enumerate(value if is_list(value) else ())
     found = (_place_of(wrong, item, (place, key)) for key, item in items)
     return next((each for each in found if each is not None), None)
 
 
-def _read(pairs: Pairs) -> Any:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        names = [key for key, _ in pairs]
-        twice = next(key for key in names if names.count(key) > 1)
+def _unmarked(pairs: Pairs) -> Any:
+    """The value of an object that may be a mark, or has one of its keys twice."""
+    if len(pairs) != 1:
+        (twice, _), *_ = Counter(key for key, _ in pairs).most_common(1)
         raise Misshapen(ROOT, f"has the key {quoted(twice)} twice. {REPAIR}")
-    if len(value) == 1:
-        key, item = pairs[0]
-        if key[:1] == "$" and _ESCAPED.fullmatch(key):
-            return {key[1:]: item} if key[1] == "$" else _READING[key](item)
-    return value
+    key, item = pairs[0]
+    if not _ESCAPED.fullmatch(key):
+        return {key: item}
+    return {key[1:]: item} if key[1] == "$" else _READING[key](item)
 
 
 def _strings(key: str, value: Any) -> list[str]:
-    if type(value) is list and all(type(item) is str for item in cast("list[Any]", value)):
-        return cast("list[str]", value)
+    if is_list(value) and all(type(item) is str for item in value):
+        return value
     raise Misshapen(ROOT, f'holds a "{key}" that is no list of strings. {REPAIR}')
 
 
@@ -232,7 +234,7 @@ def _read_number(value: Any) -> float:
 
 
 def _read_float32(value: Any) -> str:
-    fields = cast("dict[Any, Any]", value) if type(value) is dict else {}
+    fields = value if is_object(value) else {}
     text = fields.get("base64")
     if fields.keys() != {"dims", "base64"} or type(text) is not str or _dims(text) != fields["dims"]:
         raise Misshapen(ROOT, f'holds a "$float32" whose "base64" is not that of "dims" numbers. {REPAIR}')

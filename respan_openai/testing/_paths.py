@@ -28,7 +28,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-__all__ = ["BODY", "GONE", "HEADER", "QUERY", "RESPAN", "Path", "Step", "Wild", "edited", "parsed", "written"]
+__all__ = [
+    "BLANK",
+    "BODY",
+    "GONE",
+    "HEADER",
+    "QUERY",
+    "RESPAN",
+    "Path",
+    "Step",
+    "Wild",
+    "edited",
+    "parsed",
+    "written",
+]
 
 
 BODY: Final = "$"
@@ -41,9 +54,9 @@ class Wild(Enum):
     """A step that is taken to more than one place."""
 
     #: Every item of a list, every field of an object.
-    EACH = "*"
+    EACH = "[*]"
     #: Here, and everywhere below.
-    DEEP = "**"
+    DEEP = ".**"
 
 
 Step = str | int | Wild
@@ -52,8 +65,8 @@ Path = tuple[Step, ...]
 #: What a change answers for a value that is to be as if it were not there.
 GONE: Final = object()
 
-#: In the place of a list's item that is gone: the others keep their numbers.
-_BLANK: Final = "{{ignored}}"
+#: In the place of what is ignored but must be there: an item of a list, a match within a text.
+BLANK: Final = "{{ignored}}"
 
 _STEP: Final = re.compile(
     r"""\.(?P<deep>\*\*) | (?:\.\* | \[(?P<each>\*)\])(?!\*) | \[(?P<item>-?\d{1,9})\]
@@ -150,7 +163,7 @@ def _written_step(step: Step) -> str:
     if isinstance(step, int):
         return f"[{step}]"
     if isinstance(step, Wild):
-        return f".{step.value}"
+        return step.value
     if _PLAIN.fullmatch(step):
         return f".{step}"
     return f"[{json.dumps(step, ensure_ascii=not step.isprintable())}]".replace("~", "\\u007e")
@@ -187,4 +200,4 @@ def _edited_items(items: list[Any], step: Step, inner: Path, change: Callable[[A
         edited(value, inner, change) if isinstance(step, Wild) or step == at else value
         for at, value in enumerate(items)
     )
-    return [_BLANK if value is GONE else value for value in new]
+    return [BLANK if value is GONE else value for value in new]

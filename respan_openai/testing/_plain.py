@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 
@@ -29,8 +28,8 @@ def is_list(value: Any) -> TypeIs[list[Any]]:
 
 def plain(value: Any) -> Any:
     """A copy of *value* in dicts and lists; a float without a fraction as the integer that it is equal to."""
-    if isinstance(value, Mapping):
-        return {name: plain(inner) for name, inner in cast("Mapping[str, Any]", value).items()}
+    if is_object(value):
+        return {name: plain(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in cast("list[Any]", value)]
     return int(value) if isinstance(value, float) and value.is_integer() else value

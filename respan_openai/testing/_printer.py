@@ -1,10 +1,12 @@
-"""Prints JSON so that a person can read it and a change of one thing changes one line.
+"""Prints JSON so that a person can read it, and a change of one thing changes one line.
 
 1. Keys stay in their order. What fits on a line of :data:`WIDTH` columns is on one line; else there is one line for
    each item, set in by one blank. The outermost object, and the lists in it, always have a line for each item.
 2. A last item that does not fit, behind at most two short ones, begins on their line: ``[431, {``,
-   ``{"role": "user", "content": {"$lines": [``. Numbers fill their lines.
-3. Characters stand for themselves, except those that an editor or a terminal would not show as they are.
+   ``{"role": "user", "content": {"$lines": [``.
+3. A row, such as an event of a stream, may be :data:`ROW_WIDTH` wide, so that there is one on each line. Numbers fill
+   their lines.
+4. Characters stand for themselves, except those that an editor or a terminal would not show as they are.
 """
 
 from __future__ import annotations
@@ -12,20 +14,26 @@ from __future__ import annotations
 import re
 from json.encoder import encode_basestring
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
+
+from ._shapes import is_list, is_object
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-__all__ = ["WIDTH", "printed"]
+__all__ = ["ROW_WIDTH", "WIDTH", "printed"]
 
 
 #: Columns of a line. A longer string is not broken.
 WIDTH: Final = 110
 
+#: Columns of a row: a list of two or three items, of which the first is a number or null, and the last an object.
+ROW_WIDTH: Final = 240
+
 _MOST_HEADS: Final = 2
+_MOST_HUGS: Final = 2
 _NUMBERS: Final = {int, float}
 
 
@@ -34,29 +42,41 @@ def printed(value: Any) -> str:
     return _text("", value, "", spread=2) + "\n"
 
 
-def _text(label: str, value: Any, margin: str, *, spread: int = 0, behind: int = 1) -> str:
+def _text(label: str, value: Any, margin: str, *, spread: int = 0, behind: int = 1, hugs: int = 0) -> str:
     """*label* and *value*, to stand at *margin*.
 
-    The *spread* outer levels have a line for each item. *behind* the last line are that many characters.
+    The *spread* outer levels have a line for each item. *behind* the last line are that many characters. *hugs*
+    objects and lists begin on this line before it.
     """
-    flat = None if spread and _items(value) else _flat(label, value, WIDTH - len(margin) - behind)
+    width = ROW_WIDTH if _is_row(value) else WIDTH
+    flat = None if spread and _items(value) else _flat(label, value, width - len(margin) - behind)
     if flat is not None:
         return flat
     if not _items(value):
         return label + _scalar(value)
-    opening, closing = "{}" if type(value) is dict else "[]"
-    if not spread and (heads := _heads(value)) is not None:
+    opening, closing = "{}" if is_object(value) else "[]"
+    heads = _heads(value) if not spread and hugs < _MOST_HUGS else None
+    if heads is not None:
         key, last = _items(value)[-1]
-        hugged = _text(f"{label}{opening}{heads}{_label(key)}", last, margin, behind=behind + 1)
-        return hugged + closing
+        head = f"{label}{opening}{heads}{_label(key)}"
+        return _text(head, last, margin, behind=behind + 1, hugs=hugs + 1) + closing
     lines = _lines(value, f"{margin} ", spread=max(spread - 1, 0))
     return f"{label}{opening}\n{lines}\n{margin}{closing}"
 
 
+def _is_row(value: Any) -> bool:
+    return (
+        is_list(value)
+        and len(value) in {2, 3}
+        and (value[0] is None or type(value[0]) in {int, list})
+        and is_object(value[-1])
+    )
+
+
 def _items(value: Any) -> list[tuple[str | None, Any]]:
-    if type(value) is dict:
-        return list(cast("dict[str | None, Any]", value).items())
-    return [(None, item) for item in cast("list[Any]", value)] if type(value) is list else []
+    if is_object(value):
+        return list(value.items())
+    return [(None, item) for item in value] if is_list(value) else []
 
 
 def _label(key: str | None) -> str:
@@ -74,7 +94,7 @@ def _heads(value: Any) -> str | None:
 
 def _lines(value: Any, margin: str, *, spread: int) -> str:
     items = _items(value)
-    if all(type(item) in _NUMBERS for _, item in items) and type(value) is list:
+    if all(type(item) in _NUMBERS for _, item in items) and is_list(value):
         numbers = ", ".join(_scalar(item) for _, item in items)
         filled = wrap(numbers, WIDTH, initial_indent=margin, subsequent_indent=margin, break_on_hyphens=False)
         return "\n".join(filled)
@@ -97,7 +117,7 @@ def _parts(value: Any) -> Iterator[str]:
     if type(value) not in {dict, list}:
         yield _scalar(value)
         return
-    opening, closing = "{}" if type(value) is dict else "[]"
+    opening, closing = "{}" if is_object(value) else "[]"
     yield opening
     for at, (key, item) in enumerate(_items(value)):
         yield (", " if at else "") + _label(key)
@@ -105,16 +125,15 @@ def _parts(value: Any) -> Iterator[str]:
     yield closing
 
 
-_PLAIN: Final = {int, float, dict, list}
+_PLAIN: Final[set[Any]] = {int, float, dict, list}
 _CONSTANTS: Final[dict[Any, str]] = {True: "true", False: "false", None: "null"}
 
 
-def _scalar(value: Any) -> str:
+def _scalar(value: object) -> str:
     """*value*, which has no items."""
-    kind = type(value)
-    if kind is str:
+    if isinstance(value, str):
         return _quoted(value)
-    return repr(value) if kind in _PLAIN else _CONSTANTS[value]
+    return repr(value) if type(value) in _PLAIN else _CONSTANTS[value]
 
 
 #: Controls, line ends that JSON allows but editors take for such, what turns the direction of writing round (a

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
+
+from ._shapes import is_list, is_object
 
 
 if TYPE_CHECKING:
@@ -34,9 +36,9 @@ def says(events: Iterable[Any]) -> str | list[str]:
 
 
 def _pieces(event: Any) -> Iterator[Piece]:
-    if type(event) is dict:
-        yield from _of_response(cast("Object", event))
-        yield from _of_choices(cast("Object", event).get("choices"))
+    if is_object(event):
+        yield from _of_response(event)
+        yield from _of_choices(event.get("choices"))
 
 
 _INDICES: Final = ("output_index", "content_index")
@@ -49,17 +51,11 @@ def _of_response(event: Object) -> Iterator[Piece]:
 
 
 def _of_choices(choices: Any) -> Iterator[Piece]:
-    for choice in _objects(choices):
+    for choice in filter(is_object, choices if is_list(choices) else ()):
         delta = choice.get("delta")
-        piece = cast("Object", delta).get("content") if type(delta) is dict else choice.get("text")
+        piece = delta.get("content") if is_object(delta) else choice.get("text")
         if type(piece) is str and piece:
             yield (_index(choice, "index"),), piece
-
-
-def _objects(value: Any) -> Iterator[Object]:
-    yield from (
-        item for item in cast("list[Any]", value if type(value) is list else []) if type(item) is dict
-    )
 
 
 def _index(found: Object, name: str) -> int:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import TypeGuard
 
     Place = tuple[Any, ...]
     Check = Callable[[Any, Place], Any]
@@ -29,6 +30,8 @@ __all__ = [
     "an_object",
     "anything",
     "deepest",
+    "is_list",
+    "is_object",
     "list_of",
     "of_kind",
     "pairs",
@@ -42,7 +45,7 @@ ROOT: Final[Place] = ()
 
 REPAIR: Final = "Correct it, or record the test again."
 
-_KINDS: Final = {
+_KINDS: Final[dict[Any, str]] = {
     dict: "an object",
     list: "a list",
     str: "a string",
@@ -87,7 +90,17 @@ def quoted(key: str) -> str:
     return json.dumps(key if len(key) <= 60 else key[:60] + "…")
 
 
-def _refuse(value: Any, place: Place, words: str) -> NoReturn:
+def is_object(value: Any) -> TypeGuard[dict[str, Any]]:
+    """Whether *value* is a JSON object."""
+    return type(value) is dict
+
+
+def is_list(value: Any) -> TypeGuard[list[Any]]:
+    """Whether *value* is a JSON list."""
+    return type(value) is list
+
+
+def _refuse(value: object, place: Place, words: str) -> NoReturn:
     raise Misshapen(place, f"must be {words}, and is {_KINDS.get(type(value), 'a number')}. {REPAIR}")
 
 
@@ -133,10 +146,8 @@ _pair_list: Final = list_of(_pair)
 
 def pairs(value: Any, place: Place) -> tuple[tuple[str, str], ...]:
     """Names and their values, all strings: an object, or a list of pairs if a name comes twice."""
-    if type(value) is not dict:
-        return cast("tuple[tuple[str, str], ...]", _pair_list(value, place))
-    fields = cast("dict[str, Any]", value)
-    return tuple((name, a_string(item, (place, name))) for name, item in fields.items())
+    found = value.items() if is_object(value) else _pair_list(value, place)
+    return tuple((name, a_string(item, (place, name))) for name, item in found)
 
 
 class Shape:
@@ -170,13 +181,13 @@ class Shape:
 
 
 def deepest(value: Any, most: int) -> Place | None:
-    """The place of a value that is nested deeper than *most* levels; ``None`` if there is none.
+    """The place of an object or list that is nested deeper than *most* levels; ``None`` if there is none.
 
-    A list of scalars has one level. Takes no stack, whatever it is given.
+    Takes no stack, whatever it is given.
     """
-    level = [value]
-    for _ in range(most + 1):
-        level = [child for item in level if type(item) in _NESTING for child in _NESTING[type(item)](item)]
+    level = [value] if type(value) in _NESTING else []
+    for _ in range(most if level else 0):
+        level = [child for item in level for child in _NESTING[type(item)](item) if type(child) in _NESTING]
         if not level:
             return None
     return _descent(value, most)
@@ -187,12 +198,13 @@ _NESTING: Final[dict[Any, Callable[[Any], Any]]] = {dict: dict[str, Any].values,
 
 def _descent(value: Any, most: int) -> Place:
     level: list[tuple[Place, Any]] = [(ROOT, value)]
-    for _ in range(most + 1):
-        level = [((place, key), child) for place, item in level for key, child in _children(item)]
+    for _ in range(most):
+        found = [((place, key), child) for place, item in level for key, child in _children(item)]
+        level = [(place, child) for place, child in found if type(child) in _NESTING]
     return level[0][0]
 
 
 def _children(value: Any) -> list[tuple[Any, Any]]:
-    if type(value) is dict:
-        return list(cast("dict[Any, Any]", value).items())
-    return list(enumerate(cast("list[Any]", value))) if type(value) is list else []
+    if is_object(value):
+        return list(value.items())
+    return list(enumerate(value)) if is_list(value) else []

@@ -20,7 +20,7 @@ LONGEST_VALUE: Final = 200
 #: Characters from which a text without spaces, in the alphabet of base64, is taken for it.
 _LEAST: Final = 200
 
-_BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]*={0,2}")
 _DATA_URL: Final = re.compile(r"data:[\w.+-]{1,60}/([\w.+-]{1,60})(?:;[\w.+=-]{1,60}){0,4};base64,")
 
 _KINDS: Final = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ._framing import NEWLINES, Frame, frame_of
-from ._shapes import REPAIR, Misshapen, a_string, an_object, list_of, of_kind
+from ._shapes import REPAIR, Misshapen, a_string, an_object, is_object, list_of, of_kind
 from ._styles import COMPACT, STYLES, Style, a_style, narrowed, written
 
 
@@ -39,14 +39,14 @@ class Stream(NamedTuple):
 
     frame: Frame = Frame()
     style: Style = COMPACT
-    shared: Mapping[str, Any] = {}  # noqa: RUF012 -- never written to
+    shared: Mapping[str, Any] = {}
     order: Sequence[str] = ()
 
     def value(self, label: str | None, data: Any) -> Any:
         """What the *data* of a file's row stands for, the shared fields included."""
-        if label is not None or type(data) is not dict:
+        if label is not None or not is_object(data):
             return data
-        merged: Object = {**self.shared, **data}
+        merged = {**self.shared, **data}
         return {key: merged[key] for key in self.order if key in merged} | merged if self.order else merged
 
     def text(self, label: str | None, value: Any) -> str:
@@ -63,7 +63,7 @@ def stream_of(pieces: Sequence[Piece]) -> Stream | None:
     frame = frame_of(pieces)
     if frame is None:
         return None
-    samples = [(piece.value, piece.data) for piece in pieces if type(piece.value) is dict]
+    samples = [(piece.value, piece.data) for piece in pieces if is_object(piece.value)]
     styles = narrowed(list(STYLES.values()), samples) or [COMPACT]
     return Stream(frame, styles[0], *_shared([value for value, _ in samples]))
 

@@ -41,7 +41,9 @@ def read_yaml(content: bytes, *, core: bool) -> Any:
     except yaml.YAMLError as exc:
         line = getattr(getattr(exc, "problem_mark", None), "line", None)
         where = "" if line is None else f" (line {line + 1})"
-        raise CassetteError(f"no YAML that is plain data{where}. Record it anew, or take the tags out.") from None
+        raise CassetteError(
+            f"no YAML that is plain data{where}. Record it anew, or take the tags out."
+        ) from None
     except (RecursionError, ValueError):
         raise CassetteError("too deep, or with a value that is none.") from None
     _check_size(found)
@@ -92,6 +94,14 @@ def _core_loader(yaml: Any) -> Any:
     for name, pattern, firsts in _PLAIN:
         first = [*firsts, ""] if name == "null" else list(firsts)
         Core.add_implicit_resolver(f"tag:yaml.org,2002:{name}", re.compile(f"(?:{pattern})$"), first)
-    Core.add_constructor("tag:yaml.org,2002:int", lambda _, node: int(node.value))
-    Core.add_constructor("tag:yaml.org,2002:float", lambda _, node: float(node.value.lower().replace(".i", "i").replace(".n", "n")))
+    Core.add_constructor("tag:yaml.org,2002:int", _int)
+    Core.add_constructor("tag:yaml.org,2002:float", _float)
     return Core
+
+
+def _int(_loader: Any, node: Any) -> int:
+    return int(node.value)
+
+
+def _float(_loader: Any, node: Any) -> float:
+    return float(node.value.lower().replace(".i", "i").replace(".n", "n"))

@@ -17,13 +17,14 @@ from .. import _tapes
 from .._clock import now
 from .errors import CassetteError
 from .faults import Faults
-from .match import Library, Rules, Taken
+from .match import Library, Taken
 from .mismatch import CassetteMismatch, describe, sent_from
 from .options import Options
 from .playing import Tee, decoded, delays_of, played, recut, teed
 from .questions import question_of
 from .recording import Answer, Chunk, Failure, Question, Recorded
 from .redact import Redactor, kept_headers
+from .rules import Rules
 from .saving import Keeper
 from .secrets import Secrets
 from .views import CallView, request_dict, view
@@ -218,7 +219,7 @@ class Cassette:
             asked = ", ".join(f"{each.question.method} {each.question.path}" for each in unused[:5])
             texts.append(
                 f"{len(unused)} of {len(self._library)} recorded calls in {self.path.name} were not asked for: {asked}. "
-                "Record anew with --respan-record=rewrite, or pass unused=\"ignore\"."
+                'Record anew with --respan-record=rewrite, or pass unused="ignore".'
             )
         return texts
 
@@ -228,11 +229,9 @@ class Cassette:
         with self._lock:
             live = [seen for seen in self._seen if seen.is_live and seen.answer is not None]
         kept = live if self.options.retries == "keep" else _without_retries(live)
-        recorded = [
-            self._redactor.recorded(Recorded(seen.question, seen.answer, None))
-            for seen in kept
-            if seen.answer is not None
-        ]
+        recorded = self._redactor.calls(
+            Recorded(seen.question, seen.answer) for seen in kept if seen.answer is not None
+        )
         try:
             self._saved = self._keeper.save(recorded, self._redactor.secrets)
         except CassetteError as exc:
@@ -242,7 +241,9 @@ class Cassette:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: object
+    ) -> None:
         problems = self.stop(passed=error is None)
         if error is None and (self.mismatches or problems):
             raise self.raising("\n".join([*self.mismatches, *problems]))
@@ -285,16 +286,17 @@ class Cassette:
         fault = self._faults.next(seen.question, seen.number)
         masked = self._redactor.question(seen.question)
         seen.key = self._rules.key(masked)
-        if fault is not None:
+        if fault is not None and not fault.only_delays:
             found = self._library.peek(masked)
-            return self._played(request, seen, fault.applied(found), fault.latency)
+            answer = fault.applied(None if found is None else found.answer)
+            return self._played(request, seen, answer, fault.latency or 0.0)
         if self.mode == "verify":
             return _Shot(self, request, seen, expected=self._expected(masked, seen))
         if not self.is_replaying:
             return _Shot(self, request, seen)
         taken = self._library.take(masked)
         if isinstance(taken, Taken):
-            return self._played(request, seen, taken.recorded.answer, 0.0)
+            return self._played(request, seen, taken.recorded.answer, (fault and fault.latency) or 0.0)
         if self.is_recording:
             return _Shot(self, request, seen)
         raise self.raising(self._mismatch(taken, masked))
@@ -308,6 +310,7 @@ class Cassette:
             number=len(self._seen),
             sent_from=sent_from(),
             mode=self.mode,
+            exists=self._keeper.exists,
         )
         self.mismatches.append(text)
         return text
@@ -316,7 +319,7 @@ class Cassette:
         taken = self._library.take(question)
         if isinstance(taken, Taken):
             return taken.recorded.answer
-        self.mismatches.append(self._mismatch(taken, question))
+        self._mismatch(taken, question)
         return None
 
     def _played(self, request: Any, seen: _Seen, answer: Answer, latency: float) -> _Shot:
@@ -417,9 +420,12 @@ def _target_of(url: Any) -> str:
 
 
 def _without_retries(live: list[_Seen]) -> list[_Seen]:
-    """Without answers that the same request was sent again for: a rate limit must not become a fixture."""
-    last = {seen.key: seen.number for seen in live}
-    return [seen for seen in live if not (_is_retried(seen) and last[seen.key] > seen.number)]
+    """Without failures after which the same request was answered: a rate limit must not become a fixture.
+
+    One that failed to the end keeps every attempt, for so many are made when it is played.
+    """
+    answered = {seen.key: seen.number for seen in live if not _is_retried(seen)}
+    return [seen for seen in live if not (_is_retried(seen) and answered.get(seen.key, 0) > seen.number)]
 
 
 def _is_retried(seen: _Seen) -> bool:
@@ -458,7 +464,9 @@ class cassette:  # noqa: N801 -- used as a function is
         self._open.append(opened)
         return opened
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: object
+    ) -> None:
         self._open.pop().__exit__(kind, error, traceback)
 
     def __call__(self, function: F) -> F:

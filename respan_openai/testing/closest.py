@@ -30,11 +30,13 @@ class Closest(NamedTuple):
         held: The recording.
         likeness: From 0 to 1.
         differences: Empty if it is the same, but used up.
+        is_elsewhere: Whether it has another method or path, so that the differences say nothing.
     """
 
     held: Held
     likeness: float
     differences: tuple[Difference, ...]
+    is_elsewhere: bool = False
 
 
 def closest(miss: Miss, question: Question) -> Closest | None:
@@ -60,5 +62,7 @@ def _candidates(miss: Miss, question: Question) -> Iterator[tuple[Held, float]]:
 
 def _closest(miss: Miss, question: Question, held: Held) -> Closest:
     rules, recorded = miss.library.rules, held.recorded.question
-    alike = likeness(rules.compared(recorded).tree, rules.compared(question).tree)
-    return Closest(held, alike, tuple(differences(recorded, question, rules)))
+    old, new = rules.compared(recorded), rules.compared(question)
+    is_elsewhere = old.request[:2] != new.request[:2]
+    found = tuple(differences(recorded, question, rules))
+    return Closest(held, likeness(old.tree, new.tree), found, is_elsewhere)

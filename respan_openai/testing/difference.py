@@ -67,7 +67,7 @@ def differences(
         Difference(f"({name})", "changed", left, right, None) for name, left, right in pairs if left != right
     ]
     comparison = _Comparison(Work() if work is None else work)
-    return [*found, *comparison.of(_Place((), ()), old.tree, new.tree)]
+    return [*found, *comparison.fields(_Place((), ()), old.tree, new.tree)]
 
 
 class _Place(NamedTuple):
@@ -101,7 +101,7 @@ class _Comparison:
         if not self._work.spend(1):
             yield from self._as_a_whole(place, old, new)
         elif is_object(old) and is_object(new):
-            yield from self._fields(place, old, new)
+            yield from self.fields(place, old, new)
         elif is_list(old) and is_list(new):
             yield from self._items(place, old, new)
         elif type(old) is not type(new) or old != new:  # True is equal to 1
@@ -111,7 +111,8 @@ class _Comparison:
         if canonical(old) != canonical(new):
             yield place.changed(old, new, "(too large to be compared closely)")
 
-    def _fields(self, place: _Place, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Difference]:
+    def fields(self, place: _Place, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Difference]:
+        """What differs in the fields of two objects."""
         for name in {**old, **new}:
             inner = place.field(name)
             if name not in new:

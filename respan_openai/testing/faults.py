@@ -8,16 +8,16 @@ from __future__ import annotations
 import math
 import random
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from .damage import disconnected, failed, malformed, refused, truncated
+from ._damage import disconnected, failed, malformed, refused, truncated
+from ._demands import TIMEOUTS, checked
 from .errors import CassetteError
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from .recording import Answer, Question
 
@@ -66,13 +66,7 @@ class Fault:
             CassetteError: for an unknown name, a value out of range, no effect or more than one, or a setting
                 without the one that it belongs to.
         """
-        for name, value in spec.items():
-            if name not in _ACCEPTED:
-                raise CassetteError(f"A fault has no {name[:80]!r}; it has: {', '.join(_ACCEPTED)}.")
-            accepts, expected = _ACCEPTED[name]
-            if value is not None and not accepts(value):
-                raise CassetteError(f"{name}={_shown(value)}: expected {expected}.")
-        fault = cls(**{name: value for name, value in spec.items() if value is not None})
+        fault = cls(**checked(spec))
         _check_together(fault)
         return fault
 
@@ -83,7 +77,7 @@ class Fault:
     @property
     def only_delays(self) -> bool:
         """Whether the recorded answer comes all the same, late; then it is used up as without a fault."""
-        return not any(_is_set(self, name) for name in _EFFECTS)
+        return not _effects_of(self)
 
     def applied(self, answer: Answer | None) -> Answer:
         """What is played in the place of *answer*, which was recorded for the request, or ``None``.
@@ -94,8 +88,7 @@ class Fault:
         Raises:
             CassetteError: if the fault only delays, and there is nothing to delay.
         """
-        effect = next((name for name in _EFFECTS if _is_set(self, name)), None)
-        if effect is not None:
+        for effect in _effects_of(self):
             return _EFFECTS[effect](self, answer)
         if answer is None:
             raise CassetteError(f"The fault {self} delays a recorded answer, and none was recorded.")
@@ -123,7 +116,7 @@ class Faults:
 
     def __init__(self, specs: Iterable[Mapping[str, Any]] = ()) -> None:
         self._lock = threading.Lock()
-        self._armed = [_Armed(_read(spec)) for spec in specs]
+        self._armed = [_Armed(Fault.of(**checked(spec))) for spec in specs]
 
     def add(self, spec: Mapping[str, Any]) -> Fault:
         """One more, behind the others.
@@ -131,7 +124,7 @@ class Faults:
         Raises:
             CassetteError: if it is not accepted.
         """
-        armed = _Armed(_read(spec))
+        armed = _Armed(Fault.of(**checked(spec)))
         with self._lock:
             self._armed.append(armed)
         return armed.fault
@@ -154,14 +147,6 @@ class Faults:
         """What has not happened, or not as many times as it was to, in words."""
         with self._lock:
             return [armed.missed for armed in self._armed if armed.missed]
-
-
-def _read(spec: object) -> Fault:
-    if not isinstance(spec, Mapping):
-        raise CassetteError(
-            f"A fault is given as {{name: value}}, such as {{'status': 429}}, not {_shown(spec)}."
-        )
-    return Fault.of(**{str(name): value for name, value in cast("Mapping[object, Any]", spec).items()})
 
 
 class _Armed:
@@ -188,11 +173,10 @@ class _Armed:
 
 # -- what happens
 
-_TIMEOUTS: Final = {"read": "ReadTimeout", "connect": "ConnectTimeout"}
 
 _EFFECTS: Final[dict[str, Callable[[Fault, Answer | None], Answer]]] = {
     "status": lambda fault, _: refused(fault.status or 500, fault.retry_after),
-    "timeout": lambda fault, _: failed(_TIMEOUTS[fault.timeout or "read"]),
+    "timeout": lambda fault, _: failed(TIMEOUTS[fault.timeout or "read"]),
     "disconnect_after": lambda fault, answer: disconnected(answer, fault.disconnect_after or 0),
     "malformed": lambda _, answer: malformed(answer),
     "truncate_bytes": lambda fault, answer: truncated(answer, fault.truncate_bytes or 0),
@@ -202,39 +186,8 @@ _EFFECTS: Final[dict[str, Callable[[Fault, Answer | None], Answer]]] = {
 _NEEDS: Final = {"retry_after": "status", "seed": "rate"}
 
 
-# -- what is accepted
-
-
-def _whole(least: int, most: float = math.inf) -> Callable[[object], bool]:
-    return lambda value: type(value) is int and least <= value <= most
-
-
-def _number(least: float, most: float) -> Callable[[object], bool]:
-    return lambda value: type(value) in {int, float} and least <= value <= most  # type: ignore[operator]
-
-
-def _is_path(value: object) -> bool:
-    return isinstance(value, str) and value.startswith("/") and not value.startswith("/v1/")
-
-
-_ACCEPTED: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
-    "at": (_whole(1), "the number of a request, counted from 1"),
-    "path": (_is_path, "a path as it is recorded, without the base: /chat/completions"),
-    "times": (_whole(1), "a whole number, at least 1"),
-    "rate": (_number(1e-9, 1), "a chance above 0 and at most 1"),
-    "seed": (_whole(-(2**63)), "a whole number"),
-    "status": (_whole(400, 599), "a status from 400 to 599"),
-    "retry_after": (_number(0, 1e6), "seconds, at least 0"),
-    "timeout": (lambda value: isinstance(value, str) and value in _TIMEOUTS, "read or connect"),
-    "disconnect_after": (_whole(0), "a number of events, at least 0"),
-    "malformed": (lambda value: isinstance(value, bool), "True"),
-    "truncate_bytes": (_whole(0), "a number of bytes, at least 0"),
-    "latency": (_number(0, 1e6), "seconds, at least 0"),
-}
-
-
 def _check_together(fault: Fault) -> None:
-    effects = [name for name in _EFFECTS if _is_set(fault, name)]
+    effects = _effects_of(fault)
     if len(effects) > 1:
         raise CassetteError(f"{' and '.join(effects)}: a fault does one thing. Ask for several faults.")
     if not effects and not fault.latency:
@@ -244,10 +197,10 @@ def _check_together(fault: Fault) -> None:
             raise CassetteError(f"{name} means something only together with {needed}.")
 
 
+def _effects_of(fault: Fault) -> list[str]:
+    return [name for name in _EFFECTS if _is_set(fault, name)]
+
+
 def _is_set(fault: Fault, name: str) -> bool:
     value = getattr(fault, name)
     return value is not None and value is not False and (name != "latency" or value > 0)
-
-
-def _shown(value: object) -> str:
-    return repr(value)[:80] if isinstance(value, str | int | float) else f"of type {type(value).__name__}"

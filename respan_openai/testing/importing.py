@@ -11,18 +11,19 @@ import zlib
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from urllib.parse import urlsplit
 
+from ._answers import events_in, is_stream
 from ._yaml import MAX_BYTES, read_yaml
 from .errors import CassetteError
 from .questions import question_of
 from .recording import Answer, Chunk, Question, Recorded
 from .redact import kept_headers
-from .streams import events_in, is_stream
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from urllib.parse import SplitResult
 
-    from .redact import Redactor
+    from .secrets import Secrets
 
     Headers = dict[str, list[str]]
 
@@ -30,13 +31,13 @@ if TYPE_CHECKING:
 __all__ = ["SOURCES", "imported"]
 
 
-def imported(content: bytes, source: str, redactor: Redactor) -> list[Recorded]:
-    """The recordings in a cassette's *content*, redacted, in the order in which they were made.
+def imported(content: bytes, source: str, secrets: Secrets) -> list[Recorded]:
+    """The recordings in a cassette's *content*, in the order in which they were made; not redacted yet.
 
     Args:
         content: YAML.
         source: One of ``SOURCES``; it becomes the recordings' origin.
-        redactor: Learns the keys that the requests were sent with, and replaces them.
+        secrets: Learns the keys that the requests were sent with.
 
     Raises:
         CassetteError: if the content cannot be read as a cassette of *source*; the text says where and why.
@@ -47,7 +48,7 @@ def imported(content: bytes, source: str, redactor: Redactor) -> list[Recorded]:
     if tape.get("ws_interactions") or tape.get("grpc_interactions"):
         raise CassetteError("holds more than HTTP calls. Take its other interactions out first.")
     ordered = sorted(interactions, key=_recorded_at) if all(map(_recorded_at, interactions)) else interactions
-    return [_recorded(each, f"interactions[{at}]", source, redactor) for at, each in enumerate(ordered)]
+    return [_recorded(each, f"interactions[{at}]", source, secrets) for at, each in enumerate(ordered)]
 
 
 def _recorded_at(interaction: object) -> str:
@@ -55,25 +56,32 @@ def _recorded_at(interaction: object) -> str:
     return at if isinstance(at, str) else ""
 
 
-def _recorded(interaction: object, place: str, source: str, redactor: Redactor) -> Recorded:
+def _recorded(interaction: object, place: str, source: str, secrets: Secrets) -> Recorded:
     fields = _object(interaction, place)
     request, response = (_object(fields.get(name), f"{place}.{name}") for name in ("request", "response"))
     body_in = SOURCES[source].body_in
     headers = _headers(request, place + ".request")
-    redactor.secrets.learn({name: values[0] for name, values in headers.items()})
+    secrets.learn({name: values[0] for name, values in headers.items()})
     question = _question(request, headers, body_in(request, place + ".request"), place)
     answer = _answer(response, body_in(response, place + ".response"), place + ".response")
-    return redactor.recorded(Recorded(question, answer, source))
+    return Recorded(question, answer, source)
 
 
 def _question(request: Mapping[str, Any], headers: Headers, body: bytes, place: str) -> Question:
-    url = urlsplit(_of_type(str, request.get("uri"), f"{place}.request.uri"))
+    url = _url(_of_type(str, request.get("uri"), f"{place}.request.uri"), f"{place}.request.uri")
     method = _of_type(str, request.get("method"), f"{place}.request.method")
 
     def header(name: str) -> str | None:
         return headers.get(name, [None])[0]
 
     return question_of(method, url.path, url.query, header("content-type"), body, header=header)
+
+
+def _url(text: str, place: str) -> SplitResult:
+    try:
+        return urlsplit(text)
+    except ValueError:
+        raise CassetteError(f"{place}: no URL.") from None
 
 
 def _answer(response: Mapping[str, Any], body: bytes, place: str) -> Answer:
@@ -88,7 +96,8 @@ def _answer(response: Mapping[str, Any], body: bytes, place: str) -> Answer:
 def _status(response: Mapping[str, Any], place: str) -> int:
     status = response.get("status", response.get("status_code"))
     code = cast("dict[str, Any]", status).get("code") if isinstance(status, dict) else status
-    return _of_type(int, code, f"{place}.status")
+    found: int = _of_type(int, code, f"{place}.status")
+    return found
 
 
 def _headers(owner: Mapping[str, Any], place: str) -> Headers:
@@ -110,7 +119,9 @@ def _unpacked(body: bytes, encoding: str, place: str) -> bytes:
     if encoding in {"", "identity"} or not body:
         return body
     if encoding not in _WINDOWS:
-        raise CassetteError(f"{place}: compressed with a method that cannot be read here. Record it uncompressed.")
+        raise CassetteError(
+            f"{place}: compressed with a method that cannot be read here. Record it uncompressed."
+        )
     try:
         content = zlib.decompressobj(_WINDOWS[encoding]).decompress(body, MAX_BYTES + 1)
     except zlib.error:
@@ -165,7 +176,8 @@ def _as_bytes(body: object, place: str) -> bytes:
         return b""
     if isinstance(body, bytes):
         return body
-    return _of_type(str, body, f"{place}.body").encode("utf-8", "surrogatepass")
+    text: str = _of_type(str, body, f"{place}.body")
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _dumped(value: object, place: str) -> bytes:

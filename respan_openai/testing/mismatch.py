@@ -105,7 +105,8 @@ def describe(
 
 
 def _line(text: str) -> str:
-    return clipped(printable(text), WIDTH)
+    text = printable(text)
+    return text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…"
 
 
 def _beside(text: str, aside: str) -> list[str]:
@@ -136,11 +137,15 @@ def _fields(question: Question) -> Mapping[str, Any]:
 def _nearest(miss: Miss, near: Closest | None) -> Iterator[str]:
     if near is None:
         return
-    name = "expected now" if miss.expected else "closest"
+    name = f"{'expected now' if miss.expected else 'closest'}: {_name(miss, near.held)}"
+    if near.is_elsewhere:
+        recorded = near.held.recorded.question
+        yield _line(f"  {name}, {recorded.method} {recorded.path}")
+        return
     used = "already used" if near.held.is_used else "not yet used"
     count = len(near.differences)
     told = f"{count} difference{'s' if count != 1 else ''}" if count else "no difference"
-    yield _line(f"  {name}: {_name(miss, near.held)}, {used} ({int(near.likeness * 100)} % alike); {told}")
+    yield _line(f"  {name}, {used} ({int(near.likeness * 100)} % alike); {told}")
     yield from _told(near.differences)
 
 
@@ -186,7 +191,7 @@ def _state(miss: Miss, near: Closest | None, mode: str) -> str:
 
 def _advice(case: _Case, near: Closest | None, test: str | None, file: str) -> Iterator[str]:
     yield f"  {case.advice:<10}  {_command(test, file, case.mode)}"
-    rules = suggested(near.differences) if near else []
+    rules = suggested(near.differences) if near and not near.is_elsewhere else []
     if rules:
         yield f"  {'noise?':<10}  ignore = {json.dumps(rules, ensure_ascii=not ''.join(rules).isprintable())}"
 

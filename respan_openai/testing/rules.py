@@ -7,7 +7,7 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
-from ._paths import BODY, GONE, HEADER, QUERY, RESPAN, edited, parsed
+from ._paths import BLANK, BODY, GONE, HEADER, QUERY, RESPAN, edited, parsed
 from ._plain import canonical, is_list, is_object, plain
 from .errors import CassetteError
 from .recording import Json, Multipart, Question, Raw
@@ -170,12 +170,10 @@ def _gone(_: Any) -> Any:
 
 def _blanked(pattern: re.Pattern[str], value: Any) -> Any:
     if isinstance(value, str):
-        return pattern.sub("{{ignored}}", value)
-    if isinstance(value, dict):
-        return {name: _blanked(pattern, inner) for name, inner in cast("dict[str, Any]", value).items()}
-    return (
-        [_blanked(pattern, item) for item in cast("list[Any]", value)] if isinstance(value, list) else value
-    )
+        return pattern.sub(BLANK, value)
+    if is_object(value):
+        return {name: _blanked(pattern, inner) for name, inner in value.items()}
+    return [_blanked(pattern, item) for item in value] if is_list(value) else value
 
 
 # -- bodies

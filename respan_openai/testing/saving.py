@@ -15,9 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ._files import opened, write
 from .errors import CassetteError
-from .format import dumps, loads
-from .gate import leaks
 from .recording import Recorded, Tape
 
 
@@ -63,7 +62,9 @@ class Keeper:
         tapes = [self._tape, *map(read, extra)]
         for path, tape in zip(extra, tapes[1:], strict=True):
             if tape is None:
-                raise CassetteError(f"{path}: there is no such cassette. Record it, or leave it out of the list.")
+                raise CassetteError(
+                    f"{path}: there is no such cassette. Record it, or leave it out of the list."
+                )
         return [() if tape is None else tape.calls for tape in tapes]
 
     def check(self, *, recording: bool) -> None:
@@ -91,97 +92,36 @@ class Keeper:
         """
         if not recorded and self._options.mode != "rewrite":
             return 0
-        try:
-            with _turn(self._path) as mark:
-                is_ours = mark.read() == self._run
-                replaces = self._options.mode == "rewrite" and not is_ours
-                before = None if replaces else read(self._path)
-                self._write(Tape(
-                    (*(before.calls if before else ()), *recorded),
-                    self._test if before is None else before.test,
-                    datetime.now(UTC).date().isoformat(),
-                    _versions(),
-                ), secrets)  # fmt: skip
-                mark.write(self._run)
-        except OSError as exc:
-            raise CassetteError(f"{self._path}: cannot be written ({exc.strerror or type(exc).__name__}).") from exc
+        with _turn(self._path) as mark:
+            replaces = self._options.mode == "rewrite" and mark.read_text() != self._run
+            before = None if replaces else read(self._path)
+            calls = (*(before.calls if before else ()), *recorded)
+            test = self._test if before is None else before.test
+            write(self._path, Tape(calls, test, datetime.now(UTC).date().isoformat(), _versions()), secrets)
+            mark.write_text(self._run)
         return len(recorded)
-
-    def _write(self, tape: Tape, secrets: Secrets) -> None:
-        files: dict[str, bytes] = {}
-        text = dumps(tape, files)
-        found = [
-            f"{name}: {leak.place}: {leak.what}"
-            for name, content in {self._path.name: text, **files}.items()
-            for leak in leaks(content, secrets)
-        ]
-        if found:
-            raise CassetteError(
-                f"{self._path}: not written, because it would hold a secret. {'; '.join(found[:5])}. Name what must be "
-                "replaced with redact=[...]."
-            )
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            target = self._path.parent / name
-            target.parent.mkdir(exist_ok=True)
-            _replace(target, content)
-        _replace(self._path, text.encode())
 
 
 def read(path: Path) -> Tape | None:
     """The tape in the file *path*; ``None`` if there is no such file.
 
     Raises:
-        CassetteError: if it is no cassette; the file is left as it is.
+        CassetteFileError: if it is no cassette; the file is left as it is.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as exc:
-        raise CassetteError(f"{path}: cannot be read ({type(exc).__name__}).") from exc
-    try:
-        return loads(text, lambda name: (path.parent / name).read_bytes())
-    except CassetteError as exc:
-        raise CassetteError(f"{path}: {exc}") from None
-
-
-def _replace(path: Path, content: bytes) -> None:
-    mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(mode)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-class _Mark:
-    """What a lock file says: whose run wrote the cassette last."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def read(self) -> str:
-        return self._path.read_text(encoding="utf-8")
-
-    def write(self, run: str) -> None:
-        self._path.write_text(run, encoding="utf-8")
+    return opened(path) if path.exists() else None
 
 
 @contextmanager
-def _turn(path: Path) -> Iterator[_Mark]:
-    """Let no other process write the cassette meanwhile. The lock lies outside the repository that the file is in."""
+def _turn(path: Path) -> Iterator[Path]:
+    """Let no other process write the cassette meanwhile; yields a file that says whose run wrote it last.
+
+    That file is the lock, and lies outside the repository that the cassette is in.
+    """
     name = sha256(str(path.resolve()).encode()).hexdigest()[:24]
     lock = Path(tempfile.gettempdir()) / f"respan-cassette-{name}.lock"
     with lock.open("a+b") as file:
         _hold(file.fileno())
-        yield _Mark(lock)
+        yield lock
 
 
 if os.name == "nt":  # pragma: no cover -- tested where it runs

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from .streams import content_of, events_of, is_stream, type_of
-from .structure import Change, Structure, in_names, named
+from ._answers import content_of, events_of, is_stream, type_of
+from ._structure import Change, Structure, in_names, named
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from ._answers import Event
     from .recording import Answer
-    from .streams import Event
 
 
 __all__ = ["Change", "changes"]

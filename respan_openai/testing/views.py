@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from ._answers import content_of, events_in, is_stream, type_of
 from .recording import Answer, Json, Multipart
-from .streams import content_of, events_in, is_stream, type_of
 
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def request_dict(question: Question) -> Object:
     """
     found: Object = {"method": question.method, "path": question.path}
     found |= {"query": [list(pair) for pair in question.query]} if question.query else {}
+    found |= {"headers": dict(question.headers)} if question.headers else {}
     found |= _body(question.body)
     return found | ({"respan": _plain(question.respan)} if question.respan else {})
 

@@ -407,7 +407,11 @@ def test_whether_a_payment_would_be_granted() -> None:
     health = Health()
     health.spend(0.0, 95.0)
 
-    assert (health.affords(0.0, 5.0), health.affords(0.0, 10.0), health.affords(50.0, 10.0)) == (True, False, True)
+    assert (health.affords(0.0, 5.0), health.affords(0.0, 10.0), health.affords(50.0, 10.0)) == (
+        True,
+        False,
+        True,
+    )
     assert health.snapshot(0.0).retry_tokens == 5.0
 
 

@@ -161,7 +161,8 @@ class Watched(Health):
 
     def spend(self, now: float, cost: float) -> bool:
         granted = super().spend(now, cost)
-        self.world.bills.append((self, cost, granted))
+        if self.world.at_work is not None:
+            self.world.at_work.bills.append((self, cost, granted))
         return granted
 
 
@@ -183,6 +184,7 @@ class Running:
     good: Answer | None = None
     over: bool = False
     free: int = 0
+    bills: list[tuple[Health, float, bool]] = field(default_factory=list)  # since the newest Tell
     account: Target | None = None  # who was asked although nobody had paid, and is charged if he fails
 
 
@@ -195,7 +197,6 @@ class World:
         self.calls: list[Running] = []
         self.at_work: Any = None
         self.extra: list[tuple[str, Running, int, float]] = []
-        self.bills: list[tuple[Watched, float, bool]] = []
         self.steps: list[str] = []
         self.rules = {"retry": retry, "breaker": breaker, "timeouts": timeouts}
         makers = {"g": gateway, "h": gateway, "p": provider, "q": provider, "direct": direct}
@@ -215,7 +216,6 @@ class World:
         self.at_work = running
         drive, before = running.drive, len(running.drive.steps)
         drive.now = self.now
-        self.bills.clear()
         act()
         for step in drive.steps[before:]:
             self.steps.append(f"{self.calls.index(running)} {step!r}")
@@ -361,16 +361,21 @@ class World:
         if step.reason == "stale" and step.action == "retry":
             running.free += 1
             assert (running.free, step.onward, step.wait) == (1, step.target, 0.0)
+            self._check_charged(running)
         else:
-            cost = 5.0 if step.reason.startswith("429") else 10.0
-            self._check_paid(running, step, cost)
+            self._check_charged(running)
+            self._check_paid(running, step, 5.0 if step.reason.startswith("429") else 10.0)
+        running.bills.clear()
+
+    def _check_charged(self, running: Running) -> None:
+        """What failed although nobody had paid for it was charged to who was asked, before anything else was."""
+        if running.account is not None:
+            assert running.bills.pop(0)[0] is running.account.known, "failed, and not charged"
+            running.account = None
 
     def _check_paid(self, running: Running, step: Tell, cost: float) -> None:
-        bills, failed = [*self.bills], self.targets[step.target]
-        if running.account is not None:
-            assert bills.pop(0)[0] is running.account.known, "failed, and not charged"
-            running.account = None
-        if (failed.known, cost, True) in bills:
+        failed = self.targets[step.target]
+        if (failed.known, cost, True) in running.bills:
             self.extra.append((step.target, running, step.attempt, cost))
             return
         onward = self.targets[step.onward]
@@ -385,6 +390,8 @@ class World:
         drive, outcome = running.drive, running.drive.outcome
         assert outcome is not None
         assert outcome.tried in drive.trace.tried
+        if outcome.verdict is not None:
+            self._check_charged(running)
         if running.good is not None:
             assert outcome.answer is running.good
         assert (outcome.verdict is None) == (running.good is not None or is_passed(drive, running.mode))

@@ -597,8 +597,8 @@ USUAL = [
 
 @pytest.mark.parametrize(("path", "piece"), USUAL)
 def test_the_usual_event_is_not_parsed(path, piece) -> None:
-    """Once one was, those like it are counted without; alone in a chunk or among others."""
-    watch = watched(piece, path=path)
+    """Once two were, those like them are counted without; alone in a chunk or among others."""
+    watch = watched(piece, piece, path=path)
     other = piece.replace(b"Hello", rb" \"w\u00f6rld\" " + "✓".encode())
 
     assert not watch._skim(piece[:-1])
@@ -606,7 +606,17 @@ def test_the_usual_event_is_not_parsed(path, piece) -> None:
         patch.delattr(json, "loads")
         feed_all(watch, piece, other, other * 3)
 
-    assert state(watch) == state(watched(piece, piece, *[other] * 4, path=path, exact=True))
+    assert state(watch) == state(watched(piece, piece, piece, *[other] * 4, path=path, exact=True))
+
+
+def test_the_first_content_is_not_kept_waiting() -> None:
+    """It is passed on before anything is made of it that only later events need."""
+    watch = watched(HELLO)
+
+    assert watch.content == 1
+    assert not watch._skim(HELLO)
+    watch.feed(HELLO)
+    assert watch._skim(HELLO)
 
 
 def test_a_template_follows_the_stream() -> None:
@@ -656,11 +666,11 @@ def test_a_stream_without_two_events_alike_is_left_alone() -> None:
 )
 def test_events_that_make_no_template(piece) -> None:
     """Those that say more than a text, or that leave something for the events after them."""
-    watch = watched(piece)
+    watch = watched(piece, piece)
 
     assert not watch._skim(piece)
     watch.feed(piece)
-    assert state(watch) == state(watched(piece, piece, exact=True))
+    assert state(watch) == state(watched(piece, piece, piece, exact=True))
 
 
 @pytest.mark.parametrize(
@@ -691,9 +701,9 @@ def test_what_fits_and_what_does_not(number, text, padding, fits) -> None:
     other = piece.replace(b"12", number.encode()).replace(b"Hello", text.encode())
     other = other.replace(b"aB3", padding.encode())
 
-    assert watched(piece, path=RESPONSES)._skim(other) == fits
-    assert state(watched(piece, other, piece, path=RESPONSES)) == state(
-        watched(piece, other, piece, path=RESPONSES, exact=True)
+    assert watched(piece, piece, path=RESPONSES)._skim(other) == fits
+    assert state(watched(piece, piece, other, piece, path=RESPONSES)) == state(
+        watched(piece, piece, other, piece, path=RESPONSES, exact=True)
     )
 
 

@@ -8,6 +8,7 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from inspect import isawaitable
+from itertools import count
 from socket import create_server
 from typing import TYPE_CHECKING, Any
 
@@ -67,15 +68,18 @@ class WatchedStore(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self._logged = threading.Semaphore(0)
-
-    def secret(self) -> bytes:
-        """The same for every gateway on this store."""
-        return b"s" * 32
+        self._expected: dict[int, threading.Event] = {}
+        self._count = count(1)
 
     def log(self, row: Row) -> None:
         """As its parent, and wake who waits."""
         super().log(row)
         self._logged.release()
+        self._expected.get(next(self._count), threading.Event()).set()
+
+    def rows_written(self, number: int) -> threading.Event:
+        """Set when so many rows are there."""
+        return self._expected.setdefault(number, threading.Event())
 
     async def next_row(self) -> Row:
         """The newest row, once there is one more than was waited for before."""
@@ -208,7 +212,9 @@ class Reach:
     def _provided(self, http: Any) -> Any:
         made = openai.AsyncOpenAI if self.is_async else openai.OpenAI
         options: dict[str, Any] = {"max_retries": 0, "timeout": PATIENCE}
-        return made(api_key="canary-client", base_url="http://provider.invalid/v1", http_client=http, **options)
+        return made(
+            api_key="canary-client", base_url="http://provider.invalid/v1", http_client=http, **options
+        )
 
     async def __call__(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call *method*, awaiting it where that is due."""
@@ -217,7 +223,9 @@ class Reach:
 
     async def chat(self, client: Any, text: str = "hello", *, model: str = "m", **params: Any) -> Any:
         """A chat completion; what is no parameter of the SDK goes into ``extra_body``."""
-        own = {name: params.pop(name) for name in ("stream", "stream_options", "extra_headers") if name in params}
+        own = {
+            name: params.pop(name) for name in ("stream", "stream_options", "extra_headers") if name in params
+        }
         messages = [{"role": "user", "content": text}]
         create = client.chat.completions.create
         return await self(create, model=model, messages=messages, extra_body=params, **own)
@@ -348,7 +356,9 @@ class Sent:
         head, _, self.body = raw.partition(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").split("\r\n")
         self.path = first.split(" ")[1]
-        self.headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        self.headers = {
+            name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
+        }
 
     @property
     def fields(self) -> Any:

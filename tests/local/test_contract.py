@@ -33,6 +33,7 @@ from tests.local.support import (
     gateway_of,
     listening,
     refusing,
+    response,
     response_events,
     sent_to,
     stream_at_once,
@@ -152,7 +153,11 @@ async def test_interface_1(reach: Reach, client: Any, gateway: LocalGateway, up:
 async def test_interface_2(reach: Reach, up: Upstream) -> None:
     """Interface 2, Responses: streamed, with tools, a stored prompt as instructions, and the beta header (001)."""
     prompt = StoredPrompt.from_json(
-        {"id": "p", "deployed": 1, "versions": {"1": {"messages": [{"role": "system", "content": "Be {{how}}."}]}}}
+        {
+            "id": "p",
+            "deployed": 1,
+            "versions": {"1": {"messages": [{"role": "system", "content": "Be {{how}}."}]}},
+        }
     )
     client = reach.client(gateway_of(up, prompts=[prompt]))
     tools: Any = [{"type": "function", "name": "f", "parameters": {}, "strict": False}]
@@ -190,15 +195,14 @@ async def test_interface_3(reach: Reach, up: Upstream, up2: Upstream) -> None:
         }
     }
     await reach(client.responses.create, model="m", input="hello", extra_body={"credential_override": own})
-    with pytest.raises(openai.NotFoundError):  # the double knows no deployments
-        up2.respond = refusing(404)
-        await reach(
-            client.responses.create,
-            model="m",
-            input="hello",
-            extra_body={"credential_override": theirs},
-            extra_headers={"X-Respan-Route-Provider": "azure"},
-        )
+    up2.respond = lambda wfile, _raw: answer(wfile, 200, response())
+    await reach(
+        client.responses.create,
+        model="m",
+        input="hello",
+        extra_body={"credential_override": theirs},
+        extra_headers={"X-Respan-Route-Provider": "azure"},
+    )
 
     (direct,), (routed,) = sent_to(up), sent_to(up2)
     assert (direct.path, direct.headers["authorization"]) == ("/v1/responses", "Bearer canary-openai-token")
@@ -254,7 +258,9 @@ async def test_responses(reach: Reach, client: Any, up: Upstream) -> None:
 async def test_embeddings(reach: Reach, client: Any, gateway: LocalGateway, up: Upstream) -> None:
     """Embeddings, with what they cost."""
     create = client.embeddings.create
-    found = await reach(create, model="e", input=["hello"], encoding_format="float", extra_body={"thread_identifier": "t"})
+    found = await reach(
+        create, model="e", input=["hello"], encoding_format="float", extra_body={"thread_identifier": "t"}
+    )
 
     assert found.data[0].embedding == [0.5, 0.25]
     assert sent_to(up)[0].fields == {"model": "e", "input": ["hello"], "encoding_format": "float"}
@@ -273,7 +279,9 @@ async def test_speech(reach: Reach, client: Any, gateway: LocalGateway, up: Upst
 
 async def test_transcription(reach: Reach, client: Any, up: Upstream) -> None:
     """The model is renamed inside the form; of the file not a byte changes, whatever is in it."""
-    hostile = b"\r\n--\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nup/other\r\n" + bytes(range(256))
+    hostile = b'\r\n--\r\nContent-Disposition: form-data; name="model"\r\n\r\nup/other\r\n' + bytes(
+        range(256)
+    )
     file = ("a.wav", hostile, "audio/wav")
     found = await reach(client.audio.transcriptions.create, model="up/whisper", file=file, prompt="names")
 
@@ -286,7 +294,12 @@ async def test_transcription(reach: Reach, client: Any, up: Upstream) -> None:
 
 async def test_parameters_of_a_form(reach: Reach, client: Any, gateway: LocalGateway, up: Upstream) -> None:
     """In a form, too, parameters are read and kept from the provider: flags and objects as the SDK writes them."""
-    params = {"custom_identifier": "c", "disable_log": True, "metadata": {"run": 7}, "respan_params": {"thread_identifier": "t"}}
+    params = {
+        "custom_identifier": "c",
+        "disable_log": True,
+        "metadata": {"run": 7},
+        "respan_params": {"thread_identifier": "t"},
+    }
     create = client.audio.transcriptions.create
     await reach(create, model="m", file=("a.wav", b"sound"), extra_body=params)
 
@@ -332,7 +345,9 @@ async def test_carriers(reach: Reach, client: Any, gateway: LocalGateway, up: Up
 
 async def test_merge_order(reach: Reach, client: Any, gateway: LocalGateway) -> None:
     """Top-level body fields > respan_params > header (reference 000:7)."""
-    headers = {"X-Data-Respan-Params": carrier(custom_identifier="h", thread_identifier="h", session_identifier="h")}
+    headers = {
+        "X-Data-Respan-Params": carrier(custom_identifier="h", thread_identifier="h", session_identifier="h")
+    }
     namespaced = {"custom_identifier": "n", "thread_identifier": "n"}
     await reach.chat(client, extra_headers=headers, respan_params=namespaced, custom_identifier="t")
 
@@ -395,7 +410,9 @@ async def test_unknown_key(reach: Reach, up: Upstream, key: str) -> None:
 
 async def test_environments_share_nothing(reach: Reach, up: Upstream) -> None:
     """The key decides between test and production (003:3): cache, budgets and log have nothing in common."""
-    gateway = gateway_of(up, api_keys={"k-test": "test", "k-live": "production"}, prices={"m": Price(1000, 2000)})
+    gateway = gateway_of(
+        up, api_keys={"k-test": "test", "k-live": "production"}, prices={"m": Price(1000, 2000)}
+    )
     test, live = (reach.client(gateway, key) for key in ("k-test", "k-live"))
     params: Any = {
         "customer_params": {"customer_identifier": "u", "total_budget": 0.2},
@@ -489,7 +506,10 @@ async def test_weights(reach: Reach, monkeypatch: pytest.MonkeyPatch) -> None:
 BALANCED: dict[str, tuple[dict[str, Any], str]] = {
     "a saved group": ({"load_balance_group": {"group_id": "g"}}, "saved"),
     "the model wins over a group": ({"model": "m", "load_balance_group": {"group_id": "g"}}, "m"),
-    "inline models win over the model": ({"model": "m", "load_balance_models": [{"model": "x", "weight": 1}]}, "x"),
+    "inline models win over the model": (
+        {"model": "m", "load_balance_models": [{"model": "x", "weight": 1}]},
+        "x",
+    ),
     "in the deprecated spelling": ({"model": "m", "loadbalance_models": [{"model": "x", "weight": 1}]}, "x"),
 }
 
@@ -551,7 +571,9 @@ async def test_credential_of_a_fallback(reach: Reach, up: Upstream, up2: Upstrea
     """Each model is asked with its own credential; the stored ones stay with their providers."""
     up.respond = refusing(500)
     client = reach.client(gateway_of(up, up2))
-    await reach.chat(client, fallback_models=["up2/n"], credential_override={"up2/n": {"api_key": "canary-own"}})
+    await reach.chat(
+        client, fallback_models=["up2/n"], credential_override={"up2/n": {"api_key": "canary-own"}}
+    )
 
     assert sent_to(up)[0].headers["authorization"] == f"Bearer {PROVIDER_KEY}"
     assert sent_to(up2)[0].headers["authorization"] == "Bearer canary-own"
@@ -591,7 +613,13 @@ FAILING = {
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("how", FAILING)
 async def test_no_key_comes_back(
-    reach: Reach, gateway: LocalGateway, up: Upstream, caplog: pytest.LogCaptureFixture, how: str, *, stream: bool
+    reach: Reach,
+    gateway: LocalGateway,
+    up: Upstream,
+    caplog: pytest.LogCaptureFixture,
+    how: str,
+    *,
+    stream: bool,
 ) -> None:
     """Whatever becomes of a call, no key of anyone is in the answer, the log row, Python's logs or a repr."""
     caplog.set_level(logging.INFO)
@@ -601,15 +629,22 @@ async def test_no_key_comes_back(
         "credential_override": {"n": {"api_key": "canary-override"}},
         "customer_credentials": {"other": {"api_key": "canary-customer"}},
         "customer_api_keys": {"k": "canary-model-key"},
-        "load_balance_group": {"group_id": "g", "models": [{"model": "b", "weight": 1, "credentials": {"up": {"api_key": "canary-member"}}}]},
+        "load_balance_group": {
+            "group_id": "g",
+            "models": [{"model": "b", "weight": 1, "credentials": {"up": {"api_key": "canary-member"}}}],
+        },
         "fallback_models": ["n"],
         "request_breakdown": True,
     }
     http = reach.http(gateway)
-    answered = await reach(http.post, CHAT, json={"model": "m", "messages": HELLO, "stream": stream, **params})
+    answered = await reach(
+        http.post, CHAT, json={"model": "m", "messages": HELLO, "stream": stream, **params}
+    )
 
     assert answered.status_code == (200 if how == "answered" else answered.status_code)
-    shown = repr(answered.headers.raw) + answered.text + json.dumps(rows(gateway)) + caplog.text + repr(gateway)
+    shown = (
+        repr(answered.headers.raw) + answered.text + json.dumps(rows(gateway)) + caplog.text + repr(gateway)
+    )
     assert "canary-" not in shown
     assert PROVIDER_KEY in b"".join(up.received).decode()
 
@@ -629,6 +664,40 @@ FAILURES = {
     "gone": hang_up,
     "nonsense": lambda wfile, _raw: wfile.write(b"nonsense\r\n\r\n"),
 }
+
+
+NO_ANSWERS = {
+    "a page": lambda wfile, _raw: answer(wfile, 200, b"<html>", "Content-Type: text/html"),
+    "nothing": lambda wfile, _raw: answer(wfile, 200, b""),
+    "half an object": lambda wfile, _raw: answer(wfile, 200, b'{"choices": ['),
+    "a redirect": lambda wfile, _raw: answer(wfile, 302, b"", "Location: /elsewhere"),
+}
+
+
+@pytest.mark.parametrize("what", NO_ANSWERS)
+async def test_what_is_no_answer(
+    reach: Reach, client: Any, gateway: LocalGateway, up: Upstream, what: str
+) -> None:
+    """A 200 that holds no answer, or a redirect, is 502 in the gateway's words."""
+    up.respond = NO_ANSWERS[what]
+    with pytest.raises(openai.InternalServerError) as caught:
+        await reach.chat(client)
+
+    assert (caught.value.status_code, list(caught.value.body)) == (502, ["detail"])
+    assert [row["status"] for row in rows(gateway)] == [502]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_error_in_a_success(reach: Reach, up: Upstream, up2: Upstream, *, stream: bool) -> None:
+    """An error under HTTP 200, as OpenRouter sends it (reference 004), is the failure that it is."""
+    error = {"error": {"message": "down", "code": 502}}
+    up.respond = lambda wfile, _raw: answer(wfile, 200, error)
+    client = reach.client(gateway_of(up, up2))
+    answered = await reach.chat(client, fallback_models=["up2/n"], stream=stream)
+
+    assert (text_of(await reach.items(answered)) if stream else answered.choices[0].message.content) == "hi"
+    with pytest.raises(openai.InternalServerError, match="down"):
+        await reach.chat(client, stream=stream)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -656,6 +725,29 @@ async def test_fallback_on_the_same_provider(reach: Reach, client: Any, up: Upst
     await reach.chat(client, fallback_models=["n"])
 
     assert [sent.fields["model"] for sent in sent_to(up)] == ["m", "n"]
+
+
+ENDPOINTS: dict[str, Any] = {
+    "embeddings": lambda client, **own: client.embeddings.create(model="m", input="x", **own),
+    "speech": lambda client, **own: client.audio.speech.create(model="m", input="x", voice="alloy", **own),
+    "transcriptions": lambda client, **own: client.audio.transcriptions.create(
+        model="m", file=("a.wav", b"sound"), **own
+    ),
+    "responses": lambda client, **own: client.responses.create(model="m", input="x", **own),
+}
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+async def test_fallback_elsewhere(reach: Reach, up: Upstream, up2: Upstream, endpoint: str) -> None:
+    """Every endpoint falls back, a form with the other model's name in it."""
+    up.respond = refusing(503)
+    gateway = gateway_of(up, up2)
+    headers = {"X-Data-Respan-Params": carrier(fallback_models=["up2/n"])}
+    await reach(ENDPOINTS[endpoint], reach.client(gateway), extra_headers=headers)
+
+    (sent,) = sent_to(up2)
+    assert b'name="model"\r\n\r\nn\r\n' in sent.body or sent.fields["model"] == "n"
+    assert [row["status"] for row in rows(gateway)] == [200]
 
 
 async def test_order_of_fallbacks(reach: Reach, client: Any, gateway: LocalGateway, up: Upstream) -> None:
@@ -736,7 +828,9 @@ async def test_first_token_timeout(reach: Reach, up: Upstream, up2: Upstream) ->
     over = threading.Event()
 
     def stalls(wfile: Any, _raw: bytes) -> None:
-        stream_head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+        stream_head = (
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
         event = chat_events()[0]
         wfile.write(stream_head + b"%x\r\n%s\r\n" % (len(event), event))
         over.wait(20)
@@ -755,7 +849,9 @@ async def test_mock_response(reach: Reach, client: Any, gateway: LocalGateway, u
     """The given text, as the model that was asked for would have said it; nobody is asked, nothing is charged."""
     completion = await reach.chat(client, mock_response="as told")
     chunks = await reach.streamed(client, mock_response="as told")
-    answered = await reach(client.responses.create, model="m", input="x", extra_body={"mock_response": "as told"})
+    answered = await reach(
+        client.responses.create, model="m", input="x", extra_body={"mock_response": "as told"}
+    )
 
     assert (completion.choices[0].message.content, completion.model) == ("as told", "m")
     assert text_of(chunks) == "as told"
@@ -767,7 +863,9 @@ async def test_mock_response(reach: Reach, client: Any, gateway: LocalGateway, u
 async def test_mock_response_streamed_on_responses(reach: Reach, client: Any) -> None:
     """The events of a response, to its end."""
     create = client.responses.create
-    events = await reach.items(await reach(create, model="m", input="x", stream=True, extra_body={"mock_response": "as told"}))
+    events = await reach.items(
+        await reach(create, model="m", input="x", stream=True, extra_body={"mock_response": "as told"})
+    )
 
     assert events[-1].type == "response.completed"
     assert events[-1].response.output_text == "as told"
@@ -787,7 +885,9 @@ async def asked(reach: Reach, client: Any, path: str, *, stream: bool, **params:
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("path", [CHAT, RESPONSES])
-async def test_cache_hit(reach: Reach, gateway: LocalGateway, up: Upstream, path: str, *, stream: bool) -> None:
+async def test_cache_hit(
+    reach: Reach, gateway: LocalGateway, up: Upstream, path: str, *, stream: bool
+) -> None:
     """An equal call is answered without the provider: the same answer or events; head, usage and row say so."""
     client = reach.client(gateway)
     options: dict[str, Any] = {"cache_enabled": True}
@@ -806,7 +906,9 @@ async def test_cache_hit(reach: Reach, gateway: LocalGateway, up: Upstream, path
     kept = rows(gateway)
     assert [row["id"] for row in kept] == [head["X-Respan-Log-Id"] for head in (first, second)]
     assert [(row["cache"], row["cost"]) for row in kept] == [("miss", COST), ("hit", 0)]
-    assert kept[0]["output"] == kept[1]["output"] == {**kept[0]["output"], "role": "assistant", "content": "hi"}
+    assert (
+        kept[0]["output"] == kept[1]["output"] == {**kept[0]["output"], "role": "assistant", "content": "hi"}
+    )
 
 
 async def test_streamed_hit_byte_for_byte(reach: Reach, gateway: LocalGateway) -> None:
@@ -978,7 +1080,9 @@ async def test_single_flight(reach: Reach, gateway: LocalGateway, up: Upstream, 
     assert Counter(row["cache"] for row in rows(gateway)) == {"miss": 1, "hit": 5}
 
 
-async def test_single_flight_that_fails(reach: Reach, client: Any, gateway: LocalGateway, up: Upstream) -> None:
+async def test_single_flight_that_fails(
+    reach: Reach, client: Any, gateway: LocalGateway, up: Upstream
+) -> None:
     """Those who waited in vain are answered all the same."""
     gateway.running = arrivals = Arrivals(3)
     failing = refusing(400, once=True)
@@ -1033,7 +1137,11 @@ GREETING = {
         "2": {"messages": [{"role": "system", "content": "Hail {{name}}, {{7*7}}."}]},
     },
 }
-PARENT = {"id": "parent", "deployed": 1, "versions": {"1": {"messages": [{"role": "user", "content": "<{{part}}>"}]}}}
+PARENT = {
+    "id": "parent",
+    "deployed": 1,
+    "versions": {"1": {"messages": [{"role": "user", "content": "<{{part}}>"}]}},
+}
 
 
 @pytest.fixture(params=["registry", "store"])
@@ -1050,7 +1158,9 @@ def prompted(request: pytest.FixtureRequest, up: Upstream) -> LocalGateway:
 async def by_prompt(reach: Reach, gateway: LocalGateway, **prompt: Any) -> Any:
     """A chat that leaves its messages to a prompt."""
     create = reach.client(gateway).chat.completions.create
-    return await reach(create, model="", messages=[], extra_body={"prompt": {"prompt_id": "greeting", **prompt}})
+    return await reach(
+        create, model="", messages=[], extra_body={"prompt": {"prompt_id": "greeting", **prompt}}
+    )
 
 
 async def test_prompt(reach: Reach, prompted: LocalGateway, up: Upstream) -> None:
@@ -1087,7 +1197,14 @@ async def test_composed_prompt(reach: Reach, prompted: LocalGateway, up: Upstrea
 
 async def test_prompt_on_responses(reach: Reach, prompted: LocalGateway, up: Upstream) -> None:
     """A prompt's messages become the instructions; the input stays (reference 003:3)."""
-    extra = {"prompt": {"prompt_id": "greeting", "variables": {"name": "Ada"}, "schema_version": 2, "patch": {"temperature": 1}}}
+    extra = {
+        "prompt": {
+            "prompt_id": "greeting",
+            "variables": {"name": "Ada"},
+            "schema_version": 2,
+            "patch": {"temperature": 1},
+        }
+    }
     await reach(reach.client(prompted).responses.create, model="m", input="hello", extra_body=extra)
 
     expected = {"model": "prompted", "input": "hello", "instructions": "Greet Ada.", "temperature": 1}
@@ -1115,12 +1232,30 @@ async def test_wrong_prompt(reach: Reach, up: Upstream, case: str) -> None:
     assert up.received == []
 
 
+@pytest.mark.parametrize("endpoint", ["embeddings", "speech", "transcriptions"])
+async def test_prompt_elsewhere(reach: Reach, prompted: LocalGateway, up: Upstream, endpoint: str) -> None:
+    """Where there are no messages a prompt is an error that names it (reference 000-003 have it on two endpoints)."""
+    headers = {
+        "X-Data-Respan-Params": carrier(prompt={"prompt_id": "greeting", "variables": {"name": "Ada"}})
+    }
+    with pytest.raises(openai.BadRequestError) as caught:
+        await reach(ENDPOINTS[endpoint], reach.client(prompted), extra_headers=headers)
+
+    assert caught.value.param == "prompt"
+    assert up.received == []
+
+
 # -- customers
 
 NOON = 1_763_726_400.0  # 2025-11-21, 12:00 UTC
 
 #: Seconds from then until the new day, week and month.
-PERIODS = {"daily": 12 * 3600, "weekly": 2.5 * 24 * 3600, "monthly": 9.5 * 24 * 3600, "yearly": 40.5 * 24 * 3600}
+PERIODS = {
+    "daily": 12 * 3600,
+    "weekly": 2.5 * 24 * 3600,
+    "monthly": 9.5 * 24 * 3600,
+    "yearly": 40.5 * 24 * 3600,
+}
 
 
 #: What is reserved for a call by the customer, and what it costs in the end: 2 tokens instead of 100. In USD.
@@ -1206,7 +1341,9 @@ async def test_limits_that_only_warn(reach: Reach, up: Upstream, caplog: pytest.
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_actual_cost_is_settled(reach: Reach, client: Any, gateway: LocalGateway, *, stream: bool) -> None:
+async def test_actual_cost_is_settled(
+    reach: Reach, client: Any, gateway: LocalGateway, *, stream: bool
+) -> None:
     """What was reserved is given back but for the actual cost, with the customer's markup on top."""
     params = customer(total_budget=1, markup_percentage=50)
     answered = await reach.chat(client, stream=stream, **params)
@@ -1230,7 +1367,9 @@ async def test_failed_call_is_refunded(
     assert taken(gateway) == 0
 
 
-async def test_broken_call_keeps_its_estimate(reach: Reach, client: Any, gateway: LocalGateway, up: Upstream) -> None:
+async def test_broken_call_keeps_its_estimate(
+    reach: Reach, client: Any, gateway: LocalGateway, up: Upstream
+) -> None:
     """A provider that hangs up may have worked, and nobody knows how much: the estimate stays taken."""
     up.respond = hang_up
     with pytest.raises(openai.InternalServerError):
@@ -1259,11 +1398,40 @@ async def test_budget_without_a_price(reach: Reach, up: Upstream) -> None:
     assert len(up.received) == 1
 
 
+async def test_budget_of_many_at_once(reach: Reach, up: Upstream) -> None:
+    """Of calls under way at one time as many are let through as the budget pays for if each takes its most."""
+    store = WatchedStore()
+    gateway, refused, usual = gateway_of(up, store=store), store.rows_written(5), behaving({})
+
+    def respond(wfile: Any, raw: bytes) -> None:
+        assert refused.wait(20)
+        usual(wfile, raw)
+
+    up.respond = respond
+    create = reach.client(gateway).chat.completions.create
+    params = customer(total_budget=3 * RESERVED)
+    limit = params.pop("max_tokens")
+
+    def one() -> Any:
+        with suppress(openai.RateLimitError):
+            return create(model="m", messages=HELLO, max_tokens=limit, extra_body=params)
+
+    async def aone() -> Any:
+        with suppress(openai.RateLimitError):
+            return await create(model="m", messages=HELLO, max_tokens=limit, extra_body=params)
+
+    found = await reach.at_once(8, aone if reach.is_async else one)
+    assert len([answered for answered in found if answered]) == len(up.received) == 3
+    assert taken(gateway) == 3 * SPENT
+
+
 # -- metering
 
 
 @pytest.mark.parametrize("counts", [False, True])
-async def test_stream_byte_for_byte(reach: Reach, gateway: LocalGateway, up: Upstream, *, counts: bool) -> None:
+async def test_stream_byte_for_byte(
+    reach: Reach, gateway: LocalGateway, up: Upstream, *, counts: bool
+) -> None:
     """The usage is asked for, counted, and hidden from callers who did not ask; else not a byte changes."""
     body = {"model": "m", "messages": HELLO, "stream": True}
     if counts:
@@ -1283,7 +1451,10 @@ async def test_responses_stream_byte_for_byte(reach: Reach, gateway: LocalGatewa
 
     *events, last = response_events("h", "i")
     assert answered.content.startswith(b"".join(events))
-    said, told = (json.loads(event.partition(b"data: ")[2]) for event in (answered.content[len(b"".join(events)) :], last))
+    said, told = (
+        json.loads(event.partition(b"data: ")[2])
+        for event in (answered.content[len(b"".join(events)) :], last)
+    )
     assert said["response"]["usage"].pop("cache_read_input_tokens") == 0
     assert said == told
     assert rows(gateway)[0]["cost"] == COST
@@ -1320,7 +1491,10 @@ async def test_request_breakdown_streamed(reach: Reach, client: Any) -> None:
 async def test_accumulated_usage_stays_right(reach: Reach, client: Any) -> None:
     """The SDK's own ``.stream()`` comes to the real usage and text beside the summary."""
     manager = client.chat.completions.stream(
-        model="m", messages=HELLO, stream_options={"include_usage": True}, extra_body={"request_breakdown": True}
+        model="m",
+        messages=HELLO,
+        stream_options={"include_usage": True},
+        extra_body={"request_breakdown": True},
     )
     if reach.is_async:
         async with manager as stream:
@@ -1365,7 +1539,9 @@ async def test_unknown_price(reach: Reach, up: Upstream) -> None:
 
 async def test_provider_without_usage(reach: Reach, client: Any, gateway: LocalGateway, up: Upstream) -> None:
     """The same for tokens that the provider did not count."""
-    up.respond = lambda wfile, _raw: answer(wfile, 200, {name: value for name, value in chat().items() if name != "usage"})
+    up.respond = lambda wfile, _raw: answer(
+        wfile, 200, {name: value for name, value in chat().items() if name != "usage"}
+    )
     await reach.chat(client)
 
     assert (rows(gateway)[0]["tokens"], rows(gateway)[0]["cost"]) == (None, None)
@@ -1412,7 +1588,9 @@ async def test_row(reach: Reach, client: Any, gateway: LocalGateway) -> None:
     }
     assert {name: row.get(name) for name in expected} == expected
     assert row["latency"] >= 0
-    assert [(tried["provider"], tried["status"], tried["meaning"]) for tried in row["attempts"]] == [("up", 200, None)]
+    assert [(tried["provider"], tried["status"], tried["meaning"]) for tried in row["attempts"]] == [
+        ("up", 200, None)
+    ]
     assert gateway.running == {}
 
 
@@ -1547,7 +1725,45 @@ async def test_caller_who_leaves(reach: Reach, gateway: LocalGateway, up: Upstre
     assert stopped.wait(20)
     assert (row["status"], row["provider"]) == (200, "up")
     assert row["error"]
+    assert taken(gateway) == RESERVED
     assert gateway.running == {}
+
+
+async def test_caller_without_patience(reach: Reach, gateway: LocalGateway, up: Upstream) -> None:
+    """Who hangs up before the answer has a row all the same, pays the estimate, and holds nobody up."""
+    over = threading.Event()
+    up.respond = lambda _wfile, _raw: over.wait(20)
+    client = reach.client(gateway)
+    with pytest.raises((openai.APITimeoutError, openai.InternalServerError)):
+        await reach.chat(client.with_options(timeout=0.2), cache_enabled=True, **customer(total_budget=9))
+    store: Any = gateway.store
+    row = await store.next_row()
+    over.set()
+    up.respond = behaving({})
+
+    assert row["error"]
+    assert gateway.running == {}
+    assert taken(gateway) == RESERVED
+    raw = await reach.raw(client, cache_enabled=True, **customer())
+    assert raw.headers["x-respan-cache"] == "miss"
+
+
+async def test_comments_in_a_stream(reach: Reach, gateway: LocalGateway, up: Upstream) -> None:
+    """Comments that keep a connection alive pass as they are, also out of the cache (reference 004)."""
+    events = [
+        b": OPENROUTER PROCESSING\n\n",
+        *chat_events("h")[:2],
+        b": still here\n\n",
+        *chat_events("i")[1:],
+    ]
+    up.respond = lambda wfile, _raw: stream_at_once(wfile, events)
+    http = reach.http(gateway)
+    body = {"model": "m", "messages": HELLO, "stream": True, "cache_enabled": True}
+    for _ in range(2):
+        answered = await reach(http.post, CHAT, json=body)
+        assert answered.content == b"".join(events)
+
+    assert len(up.received) == 1
 
 
 async def test_first_words_do_not_wait(reach: Reach, client: Any, up: Upstream) -> None:
@@ -1587,7 +1803,11 @@ async def test_wrapped_client(reach: Reach, gateway: LocalGateway, up: Upstream)
     assert (first.cache_hit, second.cache_hit) == (False, True)
     assert [first.log_id, second.log_id] == [row["id"] for row in rows(gateway)]
     assert first.usage == USAGE
-    assert (first.target, first.answer_model, len(up.received)) == ("local" if not reach.is_served else "respan", "m-2025", 1)
+    assert (first.target, first.answer_model, len(up.received)) == (
+        "local" if not reach.is_served else "respan",
+        "m-2025",
+        1,
+    )
     assert b"canary-client" not in up.received[0]
 
 

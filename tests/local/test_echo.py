@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
+import math
+import struct
+import wave
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -10,7 +15,8 @@ import pytest
 from pydantic import BaseModel
 
 from respan_openai.local import Echo, LocalGateway
-from respan_openai.local.echo import CREATED
+from respan_openai.local.contract import ContractError
+from respan_openai.local.echo import CREATED, mocked
 from tests.local_support import FAMILIES, async_sdk, http_client, sdk
 
 
@@ -322,6 +328,98 @@ def test_responses_parse(client: openai.OpenAI) -> None:
     parsed = client.responses.parse(model="m", input="hi", text_format=Colour).output_parsed
 
     assert parsed == Colour(name="", alpha=None)
+
+
+# -- embeddings and sound
+
+
+@pytest.mark.parametrize(
+    ("given", "count", "tokens"),
+    [("one two", 1, 2), (["one", "two three"], 2, 3), ([7, 8, 9], 1, 3), ([[7], [8, 9]], 2, 3)],
+)
+def test_embeddings(client: openai.OpenAI, given: Any, count: int, tokens: int) -> None:
+    """A vector of length 1 for each text, or list of tokens; which of its forms the SDK asks for changes nothing."""
+    found, packed = (
+        client.embeddings.create(model="m", input=given, encoding_format=form) for form in ("float", "base64")
+    )
+
+    assert [item.index for item in found.data] == list(range(count))
+    for item, other in zip(found.data, packed.data, strict=True):
+        assert math.hypot(*item.embedding) == pytest.approx(1)
+        assert unpacked(other.embedding) == pytest.approx(item.embedding, abs=1e-6)
+    assert (found.model, found.usage.prompt_tokens, found.usage.total_tokens) == ("echo/m", tokens, tokens)
+
+
+def unpacked(embedding: Any) -> list[float]:
+    """Numbers in base64, which the SDK leaves as they are for those who ask for them."""
+    data = base64.b64decode(embedding)
+    return list(struct.unpack(f"<{len(data) // 4}f", data))
+
+
+def test_embedding_of_the_same_text(client: openai.OpenAI) -> None:
+    """The same text has the same vector, wherever it stands; another text another one."""
+    one, two, three = client.embeddings.create(model="m", input=["a", "b", "a"]).data
+
+    assert one.embedding == three.embedding != two.embedding
+
+
+@pytest.mark.parametrize("size", [1, 300])
+def test_dimensions(client: openai.OpenAI, size: int) -> None:
+    """As many numbers as are asked for."""
+    assert len(client.embeddings.create(model="m", input="a", dimensions=size).data[0].embedding) == size
+
+
+@pytest.mark.parametrize("size", [-1, 4097, 1.5, "8", True])
+def test_impossible_dimensions(client: openai.OpenAI, size: Any) -> None:
+    """Fewer than one, more than 4096, or no number: an error that names the field."""
+    with pytest.raises(openai.BadRequestError, match="between 1 and 4096") as caught:
+        client.embeddings.create(model="m", input="a", dimensions=size)
+
+    assert caught.value.param == "dimensions"
+
+
+def test_speech(client: openai.OpenAI) -> None:
+    """A WAV file that players can open, without a sound in it."""
+    sound = client.audio.speech.create(model="m", input="hi", voice="alloy").content
+
+    with wave.open(io.BytesIO(sound)) as file:
+        assert (file.getnchannels(), file.getsampwidth(), file.getframerate(), file.getnframes()) == (
+            1,
+            2,
+            8000,
+            0,
+        )
+
+
+def test_transcription(client: openai.OpenAI) -> None:
+    """The word ``echo``."""
+    assert client.audio.transcriptions.create(model="m", file=("a.wav", b"sound")).text == "echo"
+
+
+# -- answers that a request brings along
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_mocked(*, stream: bool) -> None:
+    """The text, as the model that was asked for says it."""
+    for path in ("/chat/completions", "/responses"):
+        reply = mocked(path, {"model": "gpt-4o", "stream": stream, "input": "hi"}, "as told", "mark")
+        said = b"".join(reply.chunks).decode()
+
+        assert "told" in said
+        assert '"model":"gpt-4o"' in said
+        assert "echo" not in said
+        assert reply.content_type == ("text/event-stream" if stream else "application/json")
+
+
+@pytest.mark.parametrize("path", ["/embeddings", "/audio/speech", "/audio/transcriptions"])
+def test_mocked_where_answers_are_no_text(path: str) -> None:
+    """An error that names the parameter, instead of an answer that no SDK can read."""
+    with pytest.raises(ContractError) as caught:
+        mocked(path, {}, "as told", "mark")
+
+    assert caught.value.reply.status == 400
+    assert json.loads(caught.value.reply.chunks[0])["error"]["param"] == "mock_response"
 
 
 # -- awaited

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from respan_openai.local.contract import ContractError
-from respan_openai.local.forms import Form, plain
+from respan_openai.local.forms import Form
 
 
 TYPE = "multipart/form-data; boundary=edge"
@@ -44,7 +44,9 @@ def refusal(action: Any) -> tuple[int, dict[str, Any]]:
 # -- fields
 
 
-@pytest.mark.parametrize("kind", ["", "application/json", "text/plain; boundary=edge", "multipart/mixed; boundary=edge"])
+@pytest.mark.parametrize(
+    "kind", ["", "application/json", "text/plain; boundary=edge", "multipart/mixed; boundary=edge"]
+)
 def test_other_bodies(kind: str) -> None:
     """What is no form by its type is left to others."""
     assert Form.read(kind, body_of(('name="a"', b"1"))) is None
@@ -53,7 +55,12 @@ def test_other_bodies(kind: str) -> None:
 @pytest.mark.parametrize("kind", [TYPE, 'MULTIPART/Form-Data; charset=utf-8; boundary="edge"'])
 def test_fields(kind: str) -> None:
     """Texts by name, the first of several; a file counts as its name."""
-    parts = ('name="a"', b"1"), ('name="b"', "é".encode()), ('name="a"', b"2"), ('name="f"; filename="x"', SOUND)
+    parts = (
+        ('name="a"', b"1"),
+        ('name="b"', "é".encode()),
+        ('name="a"', b"2"),
+        ('name="f"; filename="x"', SOUND),
+    )
     form = Form.read(kind, body_of(*parts))
 
     assert form is not None
@@ -83,7 +90,9 @@ def test_field_that_is_too_long() -> None:
     assert b"x" * 65537 in form.sent("m", ())
 
 
-@pytest.mark.parametrize("kind", ["multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=x"])
+@pytest.mark.parametrize(
+    "kind", ["multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=x"]
+)
 @pytest.mark.parametrize("body", [b"", b"--edge--\r\n", body_of(('name="a"', b"1")), b"--\r\n\r\n\r\n--\r\n"])
 def test_form_that_cannot_be_cut(kind: str, body: bytes) -> None:
     """Without a boundary, or one that is not in the body, it is 400."""
@@ -156,12 +165,14 @@ def test_whatever_is_in_it(parts: list[tuple[str, bytes, bool]]) -> None:
 
 def test_as_httpx_writes_it() -> None:
     """Forms of the HTTP library that the SDK writes them with are read."""
-    request = httpx.Request("POST", "http://x.invalid", data={"model": "m", "a[]": ["1", "2"]}, files={"file": SOUND})
+    request = httpx.Request(
+        "POST", "http://x.invalid", data={"model": "m", "a[]": ["1", "2"]}, files={"file": SOUND}
+    )
     form = Form.read(request.headers["content-type"], request.read())
 
     assert form is not None
     assert form.fields == {"model": "m", "a[]": "1", "file": ""}
-    assert form.places({"a"}) == {"a": [1, 2]}
+    assert form.given({"a"}) == {"model": "m", "file": "", "a": [1, 2]}
     assert form.sent("m", ()) == request.content
 
 
@@ -175,35 +186,53 @@ def test_places() -> None:
         "metadata[deep][x]": b"text",
         "metadata[list][]": b"true",
         "other[x]": b"1",
-        "metadata": b"1",
         "metadata[": b"1",
     }
-    form = form_of(*((f'name="{name}"', value) for name, value in parts.items()), ('name="metadata[list][]"', b"null"))
+    form = form_of(
+        *((f'name="{name}"', value) for name, value in parts.items()), ('name="metadata[list][]"', b"null")
+    )
 
-    assert form.places({"metadata"}) == {"metadata": {"run": 7, "deep": {"x": "text"}, "list": [True, None]}}
+    found = form.given({"metadata"})
+
+    assert found.pop("other[x]") == "1"
+    assert found.pop("metadata[") == "1"
+    assert found == {"metadata": {"run": 7, "deep": {"x": "text"}, "list": [True, None]}}
 
 
 @pytest.mark.parametrize(
-    "names", [["a[x]", "a[x][y]"], ["a[]", "a[x]"], ["a[x]", "a[]"], ["a[][x]"], ["a[x][][y]"]]
+    "names", [["a[x]", "a[x][y]"], ["a", "a[x]"], ["a[]", "a[x]"], ["a[x]", "a[]"], ["a[][x]"], ["a[x][][y]"]]
 )
 def test_places_that_contradict(names: list[str]) -> None:
     """What would be a text and an object, or a list of objects, is 400 that names the parameter."""
     form = form_of(*((f'name="{name}"', b"1") for name in names))
-    status, error = refusal(lambda: form.places({"a"}))
+    status, error = refusal(lambda: form.given({"a"}))
 
     assert (status, error["param"]) == (400, "a")
 
 
 def test_places_without_end() -> None:
     """How deep places lie is up to the sender, and breaks nothing."""
-    found = form_of((f'name="a{"[x]" * 20_000}"', b"1")).places({"a"})
+    found = form_of((f'name="a{"[x]" * 20_000}"', b"1")).given({"a"})
 
     assert list(found["a"]) == ["x"]
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("7", 7), ("true", True), ('{"a": [1]}', {"a": [1]}), ("text", "text"), ("", ""), ("[" * 100_000, None)]
+    ("name", "text", "value"),
+    [
+        ("disable_log", "true", True),
+        ("cache_ttl", "60", 60),
+        ("custom_identifier", "7", "7"),
+        ("custom_identifier", "c", "c"),
+        ("fallback_models", '["a", "b"]', ["a", "b"]),
+        ("respan_params", '{"custom_identifier": "c"}', {"custom_identifier": "c"}),
+        ("metadata", "no object", "no object"),
+        ("metadata", "[" * 60_000, "[" * 60_000),
+        ("other", "7", "7"),
+    ],
 )
-def test_plain(text: str, value: Any) -> None:
-    """JSON where it is JSON, else the text."""
-    assert plain(text) == (text if value is None else value)
+def test_what_texts_stand_for(name: str, text: str, value: Any) -> None:
+    """A parameter is what its text is as JSON, unless a text is what it takes; a field of the provider's stays a text."""
+    ours = {"disable_log", "cache_ttl", "custom_identifier", "fallback_models", "respan_params", "metadata"}
+
+    assert form_of((f'name="{name}"', text.encode())).given(ours) == {name: value}

@@ -335,6 +335,23 @@ def test_prompt_of_both(path: str, prompt: Any, param: str) -> None:
     assert error["param"].startswith(param)
 
 
+@pytest.mark.parametrize("path", [EMBEDDINGS, SPEECH, TRANSCRIPTIONS])
+def test_prompt_where_there_are_no_messages(path: str) -> None:
+    """A stored prompt is for two endpoints (reference 000:47, 002:34), and elsewhere an error instead of nothing."""
+    error = refusal(
+        {"model": "m", **NEEDED[path]},
+        {"X-Data-Respan-Params": encoded({"prompt": {"prompt_id": "p"}})},
+        path,
+    )
+
+    assert (error["param"], error["code"]) == ("prompt", "not_supported")
+
+
+def test_hint_is_no_file() -> None:
+    """OpenAI's hint does not stand for what is to be transcribed."""
+    assert answer_to({"model": "m", "prompt": "names"}, path=TRANSCRIPTIONS)[0] == 422
+
+
 # -- what must be there
 
 

@@ -10,8 +10,8 @@ import json
 import math
 from typing import TYPE_CHECKING, Final
 
+from ._answers import content_of, events_in, is_stream
 from .recording import Answer, Chunk, Failure
-from .streams import content_of, events_in, is_stream
 
 
 if TYPE_CHECKING:

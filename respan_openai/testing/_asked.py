@@ -1,0 +1,175 @@
+"""Requests without what must not be written down."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import lru_cache
+from operator import is_
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+from urllib.parse import unquote_plus
+
+from ._credentials import is_field_of_secrets
+from .recording import Json, Multipart, Part, Raw
+from .secrets import MASKED
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ._sweep import Sweep
+    from .recording import Body, Question
+
+    Pair = tuple[str, str]
+    Steps = tuple[str | int, ...]
+
+    T = TypeVar("T")
+    Content = TypeVar("Content", Part, Raw)
+
+
+__all__ = ["Asked"]
+
+
+class Asked:
+    """Redacts requests; what holds nothing secret comes back as the same object, in whole and in part.
+
+    Args:
+        sweep: Cleans texts, and knows which places are off limits.
+        names_places: Whether a user has named some of these.
+    """
+
+    def __init__(self, sweep: Sweep, *, names_places: bool) -> None:
+        self._sweep = sweep
+        self._names_places = names_places
+
+    def question(self, question: Question) -> Question:
+        """*question* without secrets."""
+        if self._is_clean(question):
+            return question
+        new = question._replace(
+            path=self._text(question.path),
+            query=self._pairs("?", question.query),
+            body=self._body(question.body),
+            respan=self._value(question.respan, ("respan",)),
+            via=question.via and self._text(question.via),
+            deployment=question.deployment and self._text(question.deployment),
+            headers=self._pairs("header:", question.headers),
+        )
+        return question if all(map(is_, new, question)) else new
+
+    def _is_clean(self, question: Question) -> bool:
+        """Whether it is certain that there is nothing to replace; most requests are looked through in one go."""
+        texts = list[str]()
+        if self._names_places or question.query or question.headers or not _gather([*question], texts):
+            return False
+        # No form in which a text hides goes on beyond a zero.
+        return not self._sweep.edits("\0".join(texts).encode("utf-8", "surrogatepass"))
+
+    # -- bodies
+
+    def _body(self, body: Body) -> Body:
+        match body:
+            case Json():
+                value = self._value(body.value, ("$",))
+                return body if value is body.value else Json(value)
+            case Multipart():
+                parts = _each(self._part, body.parts)
+                return body if parts is body.parts else Multipart(parts)
+            case Raw():
+                is_form = (body.type or "").startswith("application/x-www-form-urlencoded")
+                text = self._form(body.text) if is_form and body.text else body.text
+                return _with_text(body, text and self._text(text))
+            case None:
+                return None
+
+    def _part(self, part: Part) -> Part:
+        name, filename = self._text(part.name), part.filename and self._text(part.filename)
+        text = part.text and self._string(part.text, ("$", part.name))
+        if name is not part.name or filename is not part.filename:
+            part = part._replace(name=name, filename=filename)
+        return _with_text(part, text)
+
+    def _form(self, text: str) -> str:
+        return "&".join(self._form_field(*field.partition("=")) for field in text.split("&"))
+
+    def _form_field(self, name: str, sign: str, value: str) -> str:
+        plain = self._string(unquote_plus(value), ("$", unquote_plus(name)))
+        return f"{name}{sign}{MASKED if plain == MASKED else value}"
+
+    # -- values
+
+    def _pairs(self, root: str, pairs: tuple[Pair, ...]) -> tuple[Pair, ...]:
+        return _each(lambda pair: self._pair(root, pair), pairs)
+
+    def _pair(self, root: str, pair: Pair) -> Pair:
+        name, value = pair
+        new = self._text(name), self._string(value, (root, name))
+        return pair if new == pair else new
+
+    def _value(self, value: Any, path: Steps) -> Any:
+        match value:
+            case str():
+                return self._string(value, path)
+            case Mapping():
+                return self._fields(cast("Mapping[str, Any]", value), path)
+            case list():
+                return self._items(cast("Sequence[Any]", value), path)
+            case bool() | None:
+                return value
+            case _:
+                return MASKED if self._sweep.is_off_limits(path) else value
+
+    def _fields(self, fields: Mapping[str, Any], path: Steps) -> Mapping[str, Any]:
+        names = [self._text(name) for name in fields]
+        values = [self._value(value, (*path, name)) for name, value in fields.items()]
+        is_same = all(map(is_, names, fields)) and all(map(is_, values, fields.values()))
+        return fields if is_same else dict(zip(names, values, strict=True))
+
+    def _items(self, items: Sequence[Any], path: Steps) -> Sequence[Any]:
+        new = [self._value(item, (*path, at)) for at, item in enumerate(items)]
+        return items if all(map(is_, new, items)) else new
+
+    def _string(self, text: str, path: Steps) -> str:
+        if text and self._sweep.is_off_limits(path):
+            stand_in = self._sweep.stand_in(text.encode("utf-8", "surrogatepass")).decode()
+            return text if stand_in == text else stand_in
+        return self._text(text)
+
+    def _text(self, text: str) -> str:
+        return self._sweep.text(text)
+
+
+def _each(change: Callable[[T], T], items: tuple[T, ...]) -> tuple[T, ...]:
+    new = tuple(map(change, items))
+    return items if all(map(is_, new, items)) else new
+
+
+def _with_text(content: Content, text: str | None) -> Content:
+    """*content* with another text, of which hash and size tell nothing about what was in it."""
+    if text is None or text == content.text:
+        return content
+    data = text.encode("utf-8", "surrogatepass")
+    return content._replace(text=text, sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+
+
+@lru_cache(maxsize=1024)
+def _is_field_of_secrets(name: str) -> bool:
+    return is_field_of_secrets((name,))
+
+
+def _gather(value: object, texts: list[str]) -> bool:
+    """Add the strings in *value* to *texts*; false, and not all of them, if some must be looked at where they are."""
+    match value:
+        case str():
+            texts.append(value)
+            return "data:" not in value and not value.lstrip().startswith(("{", "["))
+        case Mapping():
+            fields = cast("Mapping[str, object]", value)
+            texts.extend(fields)
+            return not any(map(_is_field_of_secrets, fields)) and _gather([*fields.values()], texts)
+        case list() | Json():
+            return all(_gather(item, texts) for item in cast("Sequence[object]", value))
+        case Multipart() | Raw():
+            return False
+        case _:
+            return True

@@ -1,0 +1,192 @@
+"""Find what must not be written down in bytes, in whatever form, and replace it where it stands.
+
+1. What is read as JSON or as a stream goes first: a secret may be cut into deltas, and only the whole text tells what
+   belongs to it. Then what escapes hide, then what stands there plainly, then base64. What one of them has found is
+   not looked at by the next, which might see a part of it as something else.
+2. Nothing but what was found is changed.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from ._credentials import SHAPES, is_credential, is_field_of_secrets
+from ._encodings import DEEPEST, LAYERS, Edit, applied, blanked, mapped, plain_text, runs
+from ._leaves import leaves_of
+from .secrets import MASKED, is_placeholder
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from ._encodings import Layer
+    from ._hooks import Hooks
+    from ._leaves import Leaf, Leaves
+    from .secrets import Secrets
+
+    #: Given a text and how deep to look into it; what is to be edited there, in any order.
+    Finder = Callable[[bytes, int], list[Edit]]
+
+
+__all__ = ["SHORTEST_IN_BASE64", "Sweep"]
+
+
+#: Bytes of the shortest text that gives a secret away: ``{"password":"…"}``, or a short key that begins with ``sk-``.
+SHORTEST_IN_BASE64: Final = 15
+
+#: What is found in one round may give away what is found in the next; three were never needed.
+_MOST_ROUNDS: Final = 8
+
+#: Bytes of a known value with which a text must end to be taken for that value, cut off; at least half of it, too.
+_SHORTEST_BEGINNING: Final = 12
+
+
+class Sweep:
+    """Cleans texts of what *secrets* knows, and of what gives itself away, which *secrets* then knows too.
+
+    Args:
+        secrets: Values and their placeholders.
+        hooks: What a user wants to be kept out.
+        answered: Whether the texts are of an answer: it may be cut off, and the next request may hold what is in it.
+    """
+
+    def __init__(self, secrets: Secrets, hooks: Hooks, *, answered: bool) -> None:
+        self._secrets = secrets
+        self._hooks = hooks
+        self._answered = answered
+        self._finders: tuple[Finder, ...] = (
+            *(partial(self._hidden, layer) for layer in LAYERS),
+            self._plain,
+            self._in_base64,
+        )
+
+    def cleaned(self, *parts: bytes) -> tuple[bytes, ...]:
+        """*parts* of one text, clean. What crosses a border is replaced in the first part; *parts* itself if clean."""
+        for _ in range(_MOST_ROUNDS):
+            edits = self.edits(b"".join(parts))
+            if not edits:
+                break
+            parts = tuple(_edited(parts, edits))
+        return parts
+
+    def text(self, text: str) -> str:
+        """*text*, clean; the same object if it is clean already."""
+        data = text.encode("utf-8", "surrogatepass")
+        (new,) = self.cleaned(data)
+        return text if new is data else new.decode("utf-8", "surrogatepass")
+
+    def is_off_limits(self, path: Sequence[object]) -> bool:
+        """Whether the string or number that *path* leads to is a secret because of its place."""
+        return is_field_of_secrets(path) or self._hooks.lead_to(path)
+
+    def edits(self, data: bytes, depth: int = DEEPEST) -> list[Edit]:
+        """What makes *data* clean, sorted; forms inside of forms are undone *depth* deep."""
+        leaves = leaves_of(data)
+        found = [] if leaves is None else self._in_leaves(data, leaves, depth)
+        rest = blanked(data if leaves is None else leaves.without_code(data), found)
+        for find in self._finders:
+            more = find(rest, depth)
+            if more:
+                found += more
+                rest = blanked(rest, more)
+        return sorted(found)
+
+    # -- each way to find
+
+    def _in_leaves(self, data: bytes, leaves: Leaves, depth: int) -> list[Edit]:
+        found = [edit for leaf in leaves.values for edit in self._in_field(data, leaf)]
+        if depth:
+            for text, pieces in leaves.tracks(blanked(data, found)):
+                found += mapped(self.edits(text, depth - 1), pieces)
+        return found
+
+    def _in_field(self, data: bytes, leaf: Leaf) -> Iterator[Edit]:
+        value = plain_text(data[leaf.start : leaf.end])
+        if value and self.is_off_limits(("$", *leaf.path)):
+            new = self.stand_in(value)
+            if new != value:
+                yield Edit(leaf.start, leaf.end, new)
+
+    def stand_in(self, value: bytes) -> bytes:
+        """What stands for *value*, which is a secret because of its place.
+
+        A credential in an answer has a placeholder of its own: the next request may be about it, and is then equal to
+        the one that a replayed answer leads to.
+        """
+        if self._answered and is_placeholder(value):
+            return value
+        if not is_credential(value.decode("utf-8", "replace")):
+            return MASKED.encode()
+        self._secrets.found([(value, "a credential, by the field that held it")])
+        return self._secrets.placeholder(value, answered=True) if self._answered else MASKED.encode()
+
+    def _hidden(self, layer: Layer, data: bytes, depth: int) -> list[Edit]:
+        text = layer.undone(data) if depth else None
+        inner = [] if text is None else self.edits(text, depth - 1)
+        inner = [edit._replace(new=layer.written(edit.new)) for edit in inner]
+        return [*mapped(inner, list(layer.pieces(data)))] if inner else []
+
+    def _plain(self, data: bytes, _: int) -> list[Edit]:
+        found = self._known(data)
+        return self._known(data) if self._secrets.found(self._given_away(blanked(data, found))) else found
+
+    def _in_base64(self, data: bytes, depth: int) -> list[Edit]:
+        found: list[Edit] = []
+        for run in runs(data, min(self._secrets.shortest, SHORTEST_IN_BASE64)) if depth else ():
+            for offset, text in run.undone():
+                inner = self.edits(text, depth - 1)
+                if inner:
+                    found.append(run.edited(offset, text, inner))
+                    break
+        return found
+
+    # -- what stands there plainly
+
+    def _given_away(self, data: bytes) -> Iterator[tuple[bytes, str]]:
+        for shape in SHAPES:
+            yield from ((value, shape.what) for value in shape.found_in(data))
+        yield from ((value, "what redact=[...] names") for value in self._hooks.found_in(data))
+
+    def _known(self, data: bytes) -> list[Edit]:
+        own = [Edit(start, end, b"") for start, end in self._secrets.placeholders(data)]
+        rest = blanked(data, own)
+        found: list[tuple[int, int, bytes]] = []
+        for needle, value in self._secrets.needles:
+            spans = list(_spans(needle, rest, cut_off=self._answered))
+            if spans:
+                found += ((start, end, value) for start, end in spans)
+                rest = blanked(rest, (Edit(start, end, b"") for start, end in spans))
+        # In the order of the text, not of the values' lengths: placeholders are counted.
+        return [
+            Edit(start, end, self._secrets.placeholder(value, answered=self._answered))
+            for start, end, value in sorted(found)
+        ]
+
+
+def _spans(needle: bytes, text: bytes, *, cut_off: bool) -> Iterator[tuple[int, int]]:
+    at, done = text.find(needle), 0
+    while at >= 0:
+        done = at + len(needle)
+        yield at, done
+        at = text.find(needle, done)
+    if cut_off:
+        least = max(_SHORTEST_BEGINNING, -(-len(needle) // 2))
+        at = text.find(needle[:least], max(len(text) - len(needle) + 1, done))
+        if at >= 0 and needle.startswith(text[at:]):
+            yield at, len(text)
+
+
+def _edited(parts: Sequence[bytes], edits: Sequence[Edit]) -> Iterator[bytes]:
+    """*parts* after *edits* of all of them in one."""
+    begin = 0
+    for part in parts:
+        end = begin + len(part)
+        own = (_within(edit, begin, end) for edit in edits if edit.start < end and edit.end > begin)
+        yield applied(part, own)
+        begin = end
+
+
+def _within(edit: Edit, begin: int, end: int) -> Edit:
+    new = edit.new if edit.start >= begin else b""
+    return Edit(max(edit.start, begin) - begin, min(edit.end, end) - begin, new)

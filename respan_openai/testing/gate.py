@@ -1,0 +1,170 @@
+"""The last look at what is to be written, or was: no secret may be in it, in any form.
+
+Nothing is believed to have been redacted. A JSON document is looked at string by string, and texts that it holds in
+parts are put together again: those of events, and lines.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from ._credentials import SHAPES, is_field_of_secrets
+from ._encodings import DEEPEST, Edit, blanked, forms
+from ._leaves import Fields, leaves_of, parsed, strings_of
+from ._sweep import SHORTEST_IN_BASE64
+from .secrets import is_placeholder
+
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator, Sequence
+
+    from ._leaves import Value
+    from .secrets import Secrets
+
+    Steps = tuple[str | int, ...]
+    Text = tuple[Steps, bytes]
+
+
+__all__ = ["Leak", "leaks"]
+
+
+class Leak(NamedTuple):
+    """A secret that was found.
+
+    Attributes:
+        place: Where: ``calls[0].request.json.messages[1].content``; of what is no JSON, ``line 3``, or ``the whole`` if
+            no line alone holds it.
+        what: Which secret, never its value: ``the environment variable OPENAI_API_KEY``.
+    """
+
+    place: str
+    what: str
+
+
+def leaks(text: str | bytes, secrets: Secrets) -> list[Leak]:
+    """Every secret in *text*, which is all of a file; none if it may be written.
+
+    Looked for are the values that *secrets* knows, what looks like a credential, and fields for secrets that hold
+    something else than a placeholder.
+    """
+    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    gate = _Gate(secrets)
+    try:
+        found = list(gate.in_document(parsed(data.decode("utf-8", "surrogatepass"), strict=False)))
+    except (ValueError, RecursionError):
+        found = list(gate.in_lines(data))
+    return list(dict.fromkeys(found))
+
+
+class _Gate:
+    def __init__(self, secrets: Secrets) -> None:
+        self._secrets = secrets
+        self._shortest = min(secrets.shortest, SHORTEST_IN_BASE64)
+
+    def in_lines(self, data: bytes) -> Iterator[Leak]:
+        lines = enumerate(data.splitlines(), 1)
+        whole = list(self._in_text(data))
+        found = (
+            [Leak(f"line {number}", what) for number, line in lines for what in self._in_text(line)]
+            if whole
+            else []
+        )
+        yield from found
+        yield from (Leak("the whole", what) for what in whole if what not in {leak.what for leak in found})
+
+    def in_document(self, document: Value) -> Iterator[Leak]:
+        for path, text in _texts(document):
+            for what in self._in_text(text):
+                yield Leak(self._shown(path), what)
+        for string in strings_of(document):
+            if string.track is not None and _is_uncovered(
+                string.path, string.text.encode("utf-8", "surrogatepass")
+            ):
+                yield Leak(self._shown(string.path), _IN_FIELD)
+
+    def _in_text(self, data: bytes, depth: int = DEEPEST) -> Iterator[str]:
+        for form in forms(data, self._shortest, depth):
+            yield from self._in_plain(form)
+            leaves = leaves_of(form) if depth else None
+            if leaves is not None:
+                uncovered = (_is_uncovered(leaf.path, form[leaf.start : leaf.end]) for leaf in leaves.values)
+                yield from [_IN_FIELD] * any(uncovered)
+                for text, _ in leaves.tracks(form):
+                    yield from self._in_text(text, depth - 1)
+
+    def _in_plain(self, data: bytes) -> Iterator[str]:
+        own = self._secrets.placeholders(data)
+        rest = blanked(data, (Edit(start, end, b"") for start, end in own))
+        for needle, value in self._secrets.needles:
+            if needle in rest:
+                yield self._secrets.what(value)
+                rest = rest.replace(needle, bytes(len(needle)))
+        yield from (shape.what for shape in SHAPES if any(shape.found_in(rest)))
+
+    def _shown(self, path: Steps) -> str:
+        """*path* as text; a name that holds a secret itself is left out."""
+        steps = (f"[{step}]" if isinstance(step, int) else f".{self._name(step)}" for step in path)
+        return "".join(steps).removeprefix(".") or "the whole"
+
+    def _name(self, name: str) -> str:
+        is_plain = _PLAIN.fullmatch(name) and not any(self._in_text(name.encode()))
+        return name if is_plain else "…"
+
+
+_IN_FIELD: Final = "a field for secrets that is not redacted"
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_$-]{1,60}")
+
+
+def _is_uncovered(path: Sequence[object], text: bytes) -> bool:
+    return bool(text) and is_field_of_secrets(path) and not is_placeholder(text)
+
+
+# -- what a document says in parts
+
+
+def _texts(document: Value) -> Iterator[Text]:
+    """Each string of *document*, and each text that is in parts there."""
+    yield from (
+        (string.path, string.text.encode("utf-8", "surrogatepass")) for string in strings_of(document)
+    )
+    yield from _joined(document, ())
+
+
+def _joined(value: Value, path: Steps) -> Iterator[Text]:
+    if isinstance(value, Fields):
+        for name, inner in value.items:
+            if name in _SEPARATORS and isinstance(inner, list):
+                parts = (part for part in inner if isinstance(part, str))
+                yield path, _SEPARATORS[name].join(parts).encode("utf-8", "surrogatepass")
+            yield from _joined(inner, (*path, name))
+    elif isinstance(value, list):
+        yield from _of_rows([row for row in value if isinstance(row, list) and row], path)
+        for at, inner in enumerate(value):
+            yield from _joined(inner, (*path, at))
+
+
+#: Lists of strings that are one text in a file, and what is between these.
+_SEPARATORS: Final = {"$joined": "", "$lines": "\n"}
+
+
+def _of_rows(rows: Sequence[list[Value]], path: Steps) -> Iterator[Text]:
+    """The texts of a stream; a row is a list of when an event or chunk came, perhaps words, and what it said."""
+    tracks: dict[Hashable, list[str]] = {}
+    for string in (string for row in rows for string in strings_of(row[-1])):
+        if string.track is not None:
+            tracks.setdefault(string.track, []).append(string.text)
+    yield from (
+        (path, "".join(texts).encode("utf-8", "surrogatepass")) for texts in tracks.values() if len(texts) > 1
+    )
+    if any("base64" in row[1:-1] for row in rows):
+        yield path, b"".join(map(_chunk, rows))
+
+
+def _chunk(row: Sequence[Value]) -> bytes:
+    data = str(row[-1]).encode("utf-8", "surrogatepass")
+    try:
+        return b64decode(data, validate=True) if "base64" in row[1:-1] else data
+    except ValueError:
+        return data

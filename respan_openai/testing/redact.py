@@ -1,0 +1,117 @@
+"""Recorded calls without what must not be written down.
+
+A live request is redacted in the same way before it is looked up, so that both sides are compared as they are in the
+file. What holds nothing secret comes back as the same object, and what was redacted once is not changed again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ._asked import Asked
+from ._hooks import Hooks
+from ._sweep import Sweep
+from .errors import CassetteError
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ._hooks import Hook
+    from .recording import Answer, Question, Recorded
+    from .secrets import Secrets
+
+
+__all__ = ["Redactor", "kept_headers"]
+
+
+class Redactor:
+    """Replaces what must not be written down, in the requests and answers of one cassette.
+
+    Args:
+        secrets: What is known; it grows by what gives itself away.
+        redact: What a user wants to be kept out besides. A compiled pattern, or ``"~ PATTERN"``: what it matches, or its
+            first group if it has one. A path, such as ``metadata.customer`` or ``messages[*].name``: strings and
+            numbers there, in a request's or an answer's JSON, or an event's; ``respan.`` in front for the gateway's
+            parameters, ``?`` for the query. A function that gets a text and returns the parts of it to keep out, each
+            of at least 4 characters, as what a pattern matches; it must find the same in every run.
+
+    Attributes:
+        secrets: As given. It is one for all calls, so that a value has one placeholder in the whole file.
+
+    Raises:
+        CassetteError: if something in *redact* is none of these. Methods raise it if what was found is too short to be
+            replaced, or if more than a thousand values would be.
+    """
+
+    def __init__(self, secrets: Secrets, redact: Iterable[Hook] = ()) -> None:
+        hooks = Hooks(redact)
+        self.secrets = secrets
+        self._asked = Asked(Sweep(secrets, hooks, answered=False), names_places=hooks.name_places)
+        self._answered = Sweep(secrets, hooks, answered=True)
+
+    def question(self, question: Question) -> Question:
+        """*question*, as it is compared and written.
+
+        Secrets are replaced in names and values of the path, the query, the body and the gateway's parameters. What is
+        in a field for secrets is ``{{redacted}}``. A text that was changed has a new hash and size.
+        """
+        return self._asked.question(question)
+
+    def answer(self, answer: Answer) -> Answer:
+        """*answer*, as it is written.
+
+        A secret that comes in several chunks or deltas is replaced in the first of them, and a chunk of which nothing
+        is left is left out. All other bytes, borders and times stay as they are. What an answer that broke off has of
+        a secret at its end is replaced if it is at least half of it.
+        """
+        parts = tuple(chunk.data for chunk in answer.chunks)
+        new = self._answered.cleaned(*parts)
+        chunks = (chunk._replace(data=part) for chunk, part in zip(answer.chunks, new, strict=True) if part)
+        changed = answer if new == parts else answer._replace(chunks=tuple(chunks))
+        headers = tuple((name, self._answered.text(value)) for name, value in answer.headers)
+        return changed if headers == answer.headers else changed._replace(headers=headers)
+
+    def recorded(self, recorded: Recorded) -> Recorded:
+        """*recorded*, as it is written."""
+        question, answer = self.question(recorded.question), self.answer(recorded.answer)
+        is_same = question is recorded.question and answer is recorded.answer
+        return recorded if is_same else recorded._replace(question=question, answer=answer)
+
+    def calls(self, calls: Iterable[Recorded]) -> list[Recorded]:
+        """All *calls* of a cassette, as they are written: what a later one gives away is replaced in earlier ones too."""
+        redacted, known = list(calls), -1
+        while known != len(self.secrets):
+            known = len(self.secrets)
+            redacted = [self.recorded(each) for each in redacted]
+        return redacted
+
+
+# -- headers
+
+_KEPT: Final = frozenset({"content-type", "retry-after", "retry-after-ms", "x-request-id", "x-should-retry"})
+_NEVER: Final = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie"})
+
+
+def kept_headers(
+    headers: Iterable[tuple[str, str]], extra: Sequence[str] = (), *, request_id: str = "req_1"
+) -> tuple[tuple[str, str], ...]:
+    """Those *headers* of an answer that are written, in order, with their names in lower case.
+
+    All others change with every recording and mean nothing to a client, or are nobody's business.
+
+    Args:
+        headers: Names and values.
+        extra: Names of further headers to keep, in upper or lower case.
+        request_id: In the place of the ``x-request-id``, which is another one in each recording.
+
+    Raises:
+        CassetteError: if *extra* names a header that carries credentials.
+    """
+    names = {name.lower() for name in extra}
+    if names & _NEVER:
+        raise CassetteError(
+            f"keep_headers: {min(names & _NEVER)} carries credentials, and is never recorded."
+        )
+    kept = ((name.lower(), value) for name, value in headers if name.lower() in _KEPT | names)
+    return tuple((name, request_id if name == "x-request-id" else value) for name, value in kept)
