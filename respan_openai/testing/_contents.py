@@ -11,22 +11,19 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from ._plain import is_list, is_object
+from ._plain import DEEPEST, is_deep
 from .recording import Json, Multipart, Part, Raw
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from ._plain import is_list, is_object
+    from ._plain import DEEPEST, is_deep
 from .recording import Body
 
 
 __all__ = ["body_of"]
 
-
-#: Levels of lists and objects beyond which JSON is kept as bytes: a cassette's file has a limit of its own.
-DEEPEST: Final = 100
 
 #: Bytes up to which text that is neither JSON nor a form is kept as such.
 LONGEST_TEXT: Final = 1024
@@ -105,22 +102,9 @@ def _json(_type: str, body: bytes) -> Json | None:
         value = _DECODER.decode(body.decode())
     except (ValueError, RecursionError):
         return None
-    return None if _is_deep(value, body) else Json(value)
-
-
-def _is_deep(value: Any, body: bytes) -> bool:
-    if body.count(b"[") + body.count(b"{") <= DEEPEST:
-        return False
-    level = [value]
-    for _ in range(DEEPEST):
-        level = [inner for outer in level for inner in _inside(outer)]
-    return any(is_object(inner) or is_list(inner) for inner in level)
-
-
-def _inside(outer: Any) -> list[Any]:
-    if is_object(outer):
-        return [*outer.values()]
-    return outer if is_list(outer) else []
+    # Fewer brackets than levels cannot be deep, and counting them costs nothing.
+    may_be_deep = body.count(b"[") + body.count(b"{") > DEEPEST
+    return None if may_be_deep and is_deep(value) else Json(value)
 
 
 # -- multipart/form-data (RFC 7578)

@@ -12,14 +12,14 @@ import base64
 import json
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ._plain import is_list, is_object
+from ._plain import is_deep, is_list, is_object
 from .recording import Json, Multipart
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ._plain import is_list, is_object
+    from ._plain import is_deep, is_list, is_object
 from .recording import Body, Part
 
 
@@ -81,7 +81,7 @@ def _decoded(name: str, value: str) -> dict[str, Any]:
         params = json.loads(base64.b64decode(value, validate=True).decode())
     except (ValueError, RecursionError):
         params = None
-    return params if is_object(params) else {name: value}
+    return params if is_object(params) and not is_deep(params) else {name: value}
 
 
 def _settled(layer: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from ._words import MOST_CHARACTERS, pieces
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from .difference import Difference
 
@@ -44,38 +44,37 @@ _MOST_RULES: Final = 4
 
 
 def suggested(differences: Iterable[Difference]) -> list[str]:
-    """Rules for what in *differences* looks like noise, narrowest first choice, at most four.
+    """Rules for what in *differences* looks like noise, as narrow as can be; at most four.
 
-    None for what may be meant: a parameter, a word, a message more or less.
+    None for what may be meant: a parameter, a word, a message more or less. The work is bounded for all together.
     """
-    rules = (_rule(difference) for difference in differences)
-    return list(dict.fromkeys(rule for rule in rules if rule is not None))[:_MOST_RULES]
+    work = Work()
+    rules: dict[str, None] = {}
+    for difference in differences:
+        rule = _rule(difference, work)
+        if rule is not None and len(rules) < _MOST_RULES:
+            rules[rule] = None
+    return [*rules]
 
 
-def _rule(difference: Difference) -> str | None:
+def _rule(difference: Difference, work: Work) -> str | None:
     if difference.rule is None:
         return None
-    pattern = _pattern(difference.recorded, difference.asked)
+    pattern = _pattern(difference.recorded, difference.asked, work)
     if pattern is not None:
         return f"{difference.rule} ~ {pattern}"
     return difference.rule if _LABELS.fullmatch(difference.rule) else None
 
 
-def _pattern(old: object, new: object) -> str | None:
+def _pattern(old: object, new: object, work: Work) -> str | None:
     """What finds all that differs in two texts, and leaves the same of both."""
     if not isinstance(old, str) or not isinstance(new, str) or len(old) + len(new) > MOST_CHARACTERS:
         return None
-    shapes = list(_shapes(old, new))
-    if None in shapes:
-        return None
-    pattern = "|".join(dict.fromkeys(shape for shape in shapes if shape is not None))
-    return pattern if re.sub(pattern, "", old) == re.sub(pattern, "", new) else None
-
-
-def _shapes(old: str, new: str) -> Iterator[str | None]:
-    for piece in pieces(old, new, Work()):
-        if not piece.is_same:
-            yield _shape(piece.old, piece.new)
+    changes = [piece for piece in pieces(old, new, work) if not piece.is_same]
+    shapes = {_shape(piece.old, piece.new): None for piece in changes}
+    pattern = "|".join(filter(None, shapes))
+    is_noise = None not in shapes and re.sub(pattern, "", old) == re.sub(pattern, "", new)
+    return pattern if is_noise else None
 
 
 def _shape(old: str, new: str) -> str | None:

@@ -10,8 +10,11 @@ if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
 
-__all__ = ["canonical", "is_list", "is_object", "plain"]
+__all__ = ["DEEPEST", "canonical", "is_deep", "is_list", "is_object", "plain"]
 
+
+#: Levels of lists and objects beyond which JSON is kept as it came: a cassette's file has a limit of its own.
+DEEPEST: Final = 100
 
 _ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
@@ -24,6 +27,20 @@ def is_object(value: Any) -> TypeIs[dict[str, Any]]:
 def is_list(value: Any) -> TypeIs[list[Any]]:
     """Whether *value* is a JSON array."""
     return isinstance(value, list)
+
+
+def is_deep(value: Any) -> bool:
+    """Whether *value* has more than ``DEEPEST`` levels of lists and objects."""
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [inner for outer in level for inner in _inside(outer)]
+    return any(is_object(inner) or is_list(inner) for inner in level)
+
+
+def _inside(outer: Any) -> list[Any]:
+    if is_object(outer):
+        return [*outer.values()]
+    return outer if is_list(outer) else []
 
 
 def plain(value: Any) -> Any:

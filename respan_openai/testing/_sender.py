@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -37,6 +36,8 @@ def sent_from() -> str | None:
 
 
 def _outwards() -> Iterator[FrameType]:
+    import inspect
+
     frame = inspect.currentframe()
     while frame is not None:
         yield frame

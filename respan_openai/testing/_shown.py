@@ -84,8 +84,8 @@ def _kind(content: bytes) -> str:
 
 def _size(count: int) -> str:
     """In units of 1000 bytes, rounded."""
-    for unit in ("B", "kB", "MB"):
+    for unit in ("B", "kB"):
         if count < 1000:
-            return f"{count:.0f} {unit}"
+            return f"{count} {unit}"
         count = round(count / 1000)
-    return f"{count} GB"
+    return f"{count} MB"

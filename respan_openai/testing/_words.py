@@ -147,10 +147,11 @@ def _clipped(text: str) -> str:
 
 
 def _context(text: str, is_first: bool, is_last: bool) -> str:
-    words = list(re.finditer(r"\S+", text))
-    if len(words) <= 2 * CONTEXT + 2:
-        return text if len(text) <= LONGEST_CHANGE else _clipped(text)
-    start = "" if is_first else text[: words[CONTEXT - 1].end()]
-    end = "" if is_last else text[words[-CONTEXT].start() :]
-    gap = f"…{len(words) - CONTEXT} words… " if is_first else " […]" if is_last else " […] "
+    count = len(text.split())
+    if count <= 2 * CONTEXT + 2:
+        return _clipped(text)
+    rest, before = text.split(None, CONTEXT)[-1], text.rsplit(None, CONTEXT)[0]
+    start = "" if is_first else _clipped(text[: len(text) - len(rest)].rstrip())
+    end = "" if is_last else _clipped(text[len(before) :].lstrip())
+    gap = f"…{count - CONTEXT} words… " if is_first else " […]" if is_last else " […] "
     return f"{start}{gap}{end}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from itertools import chain, islice
 from typing import Any, Final, cast
 
 from .errors import CassetteError
@@ -59,15 +60,14 @@ def _pyyaml() -> Any:
 
 def _check_size(value: object) -> None:
     """References may make a few bytes a million values, or a value a part of itself."""
-    level, count = [value], 1
+    level, left = [value], _MOST_VALUES
     for _ in range(_DEEPEST):
-        level = [part for each in level for part in _parts(each)]
-        count += len(level)
-        if not level:
-            return
-        if count > _MOST_VALUES:
+        level = list(islice(chain.from_iterable(map(_parts, level)), left))
+        left -= len(level)
+        if not level or not left:
             break
-    raise CassetteError(f"more than {_MOST_VALUES} values, or more than {_DEEPEST} levels of them.")
+    if level:
+        raise CassetteError(f"more than {_MOST_VALUES} values, or more than {_DEEPEST} levels of them.")
 
 
 def _parts(value: object) -> list[object]:

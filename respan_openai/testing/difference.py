@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
 
 from ._alignment import likeness, paired
 from ._edits import MOST_WORK, Work
@@ -129,7 +129,8 @@ class _Comparison:
             elif left is not None:
                 note = _note("removed", place.path, left + 1 < len(old))
                 yield place.item(left, left).lost(old[left])._replace(rule=None, note=note)
-            elif right is not None:
+            else:
+                right = cast("int", right)
                 note = _note("inserted", place.path, right + 1 < len(new))
                 yield place.item(right, right).gained(new[right])._replace(rule=None, note=note)
 

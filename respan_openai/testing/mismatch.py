@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import shlex
-import textwrap
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from ._edits import Work
 from ._noise import suggested
 from ._plain import is_object
 from ._sender import sent_from
@@ -157,17 +156,20 @@ def _name(miss: Miss, held: Held) -> str:
 
 def _told(differences: Sequence[Difference]) -> list[str]:
     lines: list[str] = []
+    work = Work()
     column = min(max((len(each.path) for each in differences), default=0), 24)
     for at, difference in enumerate(differences):
-        more = _wrapped(difference, column)
+        more = _wrapped(difference, column, work)
         if len(lines) + len(more) > _MOST_FOR_DIFFERENCES:
             return [*lines, f"    … and {len(differences) - at} more"]
         lines += more
     return lines
 
 
-def _wrapped(difference: Difference, column: int) -> list[str]:
-    text = text_of(difference)
+def _wrapped(difference: Difference, column: int, work: Work) -> list[str]:
+    import textwrap
+
+    text = text_of(difference, work)
     short = text if len(text) <= _LONGEST_DIFFERENCE else f"{text[:_LONGEST_DIFFERENCE]} […]"
     path = f"    {clipped(printable(difference.path), 80):<{column}}  "
     line = f"{short}  {difference.note}".rstrip()
@@ -199,5 +201,7 @@ def _advice(case: _Case, near: Closest | None, test: str | None, file: str) -> I
 def _command(test: str | None, file: str, mode: str) -> str:
     if test is None:
         return printable(f"cassette({json.dumps(file, ensure_ascii=False)}, mode={json.dumps(mode)})")
+    import shlex
+
     quoted = shlex.quote(test) if set(test) & set('"$`\\!') else f'"{test}"'
     return printable(f"pytest {quoted} --respan-record={mode}")

@@ -1,26 +1,28 @@
 """What a test run did with cassettes, summed up over the processes that it ran in.
 
-A worker sends its ledger in plain values to the process that it works for, which adds up.
+A worker sends its ledger in plain values to the process that it works for, which adds them up.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
-
-from .files import opened
-from .leftovers import Leftovers, noted
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from .cassette import Cassette
+    from ._cassette import Cassette
     from .recording import Recorded
 
 
 __all__ = ["Ledger"]
+
+
+#: What is added, and what is united.
+_SUMS: Final = ("replayed", "live", "unused", "saved", "usd", "seconds")
+_SETS: Final = ("folders", "collected", "passed", "unread", "partial")
 
 
 @dataclass(kw_only=True)
@@ -32,14 +34,14 @@ class Ledger:
         live: Calls sent.
         unused: Recordings that tests which passed did not ask for.
         saved: Recordings written.
-        usd: What the replayed calls would have cost, as far as that is known.
+        usd: What the replayed calls would have cost, in USD, as far as that is known.
         seconds: How long they would have taken.
-        left: Path -> numbers (from 1) of the recordings that nobody asked for; of each cassette that was used.
-        folders: Where there may be cassettes.
+        left: Path of each cassette that was used -> numbers (from 1) of its recordings that nobody asked for.
+        folders: Where there are cassettes.
         collected: Node ids of all tests.
         passed: Node ids of those that passed.
-        unknown: Node ids of files that were not collected.
-        partial: Why this was not a run of all tests.
+        unread: Node ids of files that were skipped as a whole.
+        partial: Why this is not a run of all tests; empty if it is.
     """
 
     replayed: int = 0
@@ -52,7 +54,7 @@ class Ledger:
     folders: set[str] = field(default_factory=set[str])
     collected: set[str] = field(default_factory=set[str])
     passed: set[str] = field(default_factory=set[str])
-    unknown: set[str] = field(default_factory=set[str])
+    unread: set[str] = field(default_factory=set[str])
     partial: set[str] = field(default_factory=set[str])
 
     def add(self, cassette: Cassette, *, passed: bool) -> None:
@@ -65,29 +67,46 @@ class Ledger:
         self.usd += cassette.saved_usd or 0.0
         self.seconds += cassette.saved_seconds
 
-    def use(self, path: Path, unused: Sequence[Recorded] = ()) -> None:
-        """Note that a test uses *path*, all but the *unused* of its recordings."""
-        numbers = _numbers(opened(path).calls, unused) if unused else set[int]()
-        self.left[str(path)] = self.left.get(str(path), numbers) & numbers
-
-    @property
-    def is_blank(self) -> bool:
-        """Whether no call met a cassette, and none would have."""
-        return not (self.replayed or self.live or self.unused or self.saved)
+    def use(self, path: Path, left: Sequence[Recorded] = ()) -> None:
+        """Note that a test used *path*, all but what is *left*."""
+        numbers = _numbers(path, left) if left else set[int]()
+        name = str(path.resolve())
+        self.left[name] = self.left.get(name, numbers) & numbers
 
     def summary(self) -> str:
-        """One line."""
+        """One line; empty if no cassette had anything to do."""
         words = [f"{self.replayed} replayed", f"{self.live} live", f"{self.unused} unused"]
         words += [f"{self.saved} recorded"] if self.saved else []
         spared = [f"~${self.usd:.3f}"] if self.usd else []
         spared += [f"{self.seconds:.0f} s"] if self.seconds >= 0.5 else []
         words += [f"saved {' / '.join(spared)}"] if spared else []
-        return f"respan: {', '.join(words)}"
+        return f"respan: {', '.join(words)}" if self.replayed or self.live or self.unused else ""
 
-    def leftovers(self, orphans: Iterable[str], shown: Mapping[str, str]) -> Leftovers:
-        """For a report; *shown* has the paths that are not to be written as they are."""
-        ...
+    # -- between processes
+
+    def portable(self) -> dict[str, Any]:
+        """In plain values."""
+        sums = {name: getattr(self, name) for name in _SUMS}
+        sets = {name: sorted(getattr(self, name)) for name in _SETS}
+        return {**sums, **sets, "left": {path: sorted(numbers) for path, numbers in self.left.items()}}
+
+    def merge(self, other: Mapping[str, Any]) -> None:
+        """Add what another process has, as :meth:`portable` gives it."""
+        for name in _SUMS:
+            setattr(self, name, getattr(self, name) + other[name])
+        for name in _SETS:
+            getattr(self, name).update(other[name])
+        for path, numbers in other["left"].items():
+            self.left[path] = self.left.get(path, {*numbers}) & {*numbers}
 
 
-def _numbers(calls: Sequence[Recorded], unused: Sequence[Recorded]) -> set[int]:
-    ...
+def _numbers(path: Path, left: Sequence[Recorded]) -> set[int]:
+    """Where in the file *path* the recordings *left* stand; of equal ones, the last."""
+    from .files import opened
+
+    rest, numbers = [*left], set[int]()
+    for number, recorded in reversed([*enumerate(opened(path).calls, 1)]):
+        if recorded in rest:
+            rest.remove(recorded)
+            numbers.add(number)
+    return numbers

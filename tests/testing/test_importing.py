@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from respan_openai.testing import _yaml, importing
+from respan_openai.testing._yaml import MAX_BYTES
 from respan_openai.testing.errors import CassetteError
 from respan_openai.testing.importing import SOURCES, imported
 from respan_openai.testing.recording import Answer, Chunk, Json, Multipart, Recorded
@@ -292,12 +292,11 @@ def test_compressed_answers(encoding, pack) -> None:
     assert content(read(cassette(packed))[0]) == b"hello " * 9
 
 
-def test_a_bomb_is_not_unpacked(monkeypatch) -> None:
+def test_a_bomb_is_not_unpacked() -> None:
     """An answer that grows beyond the limit when unpacked is refused, not held in memory."""
-    monkeypatch.setattr(importing, "MAX_BYTES", 1 << 16)
     bomb = interaction(
         response__headers={"content-encoding": ["gzip"]},
-        response__body={"string": gzip.compress(bytes(1 << 17))},
+        response__body={"string": gzip.compress(bytes(MAX_BYTES + 1), 1)},
     )
 
     with pytest.raises(CassetteError, match=r"interactions\[0\].response: larger than"):
@@ -374,12 +373,10 @@ def test_references_cannot_grow(monkeypatch) -> None:
         read("\n".join(lines))
 
 
-def test_size_is_bounded(monkeypatch) -> None:
+def test_size_is_bounded() -> None:
     """A file beyond the limit is refused before it is parsed."""
-    monkeypatch.setattr(_yaml, "MAX_BYTES", 1 << 20)
-
-    with pytest.raises(CassetteError, match="larger than 1 MiB"):
-        read(b"[" * ((1 << 20) + 1))
+    with pytest.raises(CassetteError, match="larger than 64 MiB"):
+        read(b"[" * (MAX_BYTES + 1))
 
 
 def test_pyyaml_is_asked_for(monkeypatch) -> None:

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from respan_openai.testing._contents import DEEPEST, LONGEST_TEXT
+from respan_openai.testing._contents import LONGEST_TEXT
+from respan_openai.testing._plain import DEEPEST
 from respan_openai.testing.questions import question_of
 from respan_openai.testing.recording import Json, Multipart, Part, Question, Raw
 from respan_openai.testing.rules import Rules
