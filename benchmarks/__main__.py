@@ -1,11 +1,11 @@
-"""``python -m benchmarks overhead | resilience | local``, from the root of the repository."""
+"""``python -m benchmarks overhead | resilience | local | replay``, from the root of the repository."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from . import local, overhead, resilience
+from . import local, overhead, replay, resilience
 
 
 def main() -> None:
@@ -22,11 +22,15 @@ def main() -> None:
     command.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     command = commands.add_parser("local", help="the gateway in the process: calls, hits, streams, reservations")
     command.add_argument("--quick", action="store_true", help="a few seconds, and noisier")
+    command = commands.add_parser("replay", help="recorded calls: replayed, loaded, the plugin's import")
+    command.add_argument("--quick", action="store_true", help="a few seconds, and noisier")
     options = parser.parse_args()
     if options.command == "resilience":
         resilience.run()
     elif options.command == "local":
         local.run(quick=options.quick)
+    elif options.command == "replay":
+        replay.run(quick=options.quick)
     else:
         overhead.run(quick=options.quick, json_file=options.json)
 

@@ -81,7 +81,7 @@ def _family() -> Any:
     return httpx
 
 
-def _in_process(model: str) -> Any:
+def in_process(model: str) -> Any:
     """A transport that answers at once, with what the loopback server answers to *model*."""
     family = _family()
     head, _, body = answer(model.encode()).partition(b"\r\n\r\n")
@@ -118,7 +118,7 @@ def _served() -> Iterator[Callable[[Any], openai.OpenAI]]:
 
 
 def _call(seconds: float) -> Iterator[Result]:
-    gateway = LocalGateway([Via("p", _in_process("chat"))], prices={"chat": (1.0, 2.0)})
+    gateway = LocalGateway([Via("p", in_process("chat"))], prices={"chat": (1.0, 2.0)})
     with running() as origin, _plain(origin) as plain, _plain(origin) as control, _served() as client:
         blocks = {PLAIN: _chats(plain), CONTROL: _chats(control), LOCAL: _chats(client(gateway.transport()))}
         laps = interleaved(blocks, seconds)
@@ -131,7 +131,7 @@ def _hit(seconds: float) -> Iterator[Result]:
     for name, make in stores.items():
         with tempfile.TemporaryDirectory() as folder:
             store = make(Path(folder) / "cache.db")
-            gateway = LocalGateway([Via("p", _in_process("chat"))], store=store)
+            gateway = LocalGateway([Via("p", in_process("chat"))], store=store)
             laps = _hit_laps(gateway, seconds)
             store.close()
         added, control = laps.cpu_added(LOCAL).median * 1e6, laps.cpu_added(CONTROL).median * 1e6
@@ -142,8 +142,8 @@ def _hit_laps(gateway: LocalGateway, seconds: float) -> Laps:
     with _served() as client:
         return interleaved(
             {
-                PLAIN: _chats(client(_in_process("chat"))),
-                CONTROL: _chats(client(_in_process("chat"))),
+                PLAIN: _chats(client(in_process("chat"))),
+                CONTROL: _chats(client(in_process("chat"))),
                 LOCAL: _chats(client(gateway.transport()), cache_enabled=True, disable_log=True),
             },
             seconds,

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from functools import lru_cache
 from operator import is_
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from urllib.parse import unquote_plus
 
 from ._credentials import is_field_of_secrets
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 __all__ = ["Asked"]
 
 
+#: Texts that are remembered.
+_MOST_CLEAN: Final = 10_000
+
+
 class Asked:
     """Redacts requests; what holds nothing secret comes back as the same object, in whole and in part.
 
@@ -41,6 +45,8 @@ class Asked:
     def __init__(self, sweep: Sweep, *, names_places: bool) -> None:
         self._sweep = sweep
         self._names_places = names_places
+        self._known = 0
+        self._clean = set[str]()
 
     def question(self, question: Question) -> Question:
         """*question* without secrets."""
@@ -62,8 +68,19 @@ class Asked:
         texts = list[str]()
         if self._names_places or question.query or question.headers or not _gather([*question], texts):
             return False
+        new = self._new(texts)
         # No form in which a text hides goes on beyond a zero.
-        return not self._sweep.edits("\0".join(texts).encode("utf-8", "surrogatepass"))
+        if new and self._sweep.edits("\0".join(new).encode("utf-8", "surrogatepass")):
+            return False
+        self._clean.update(new)
+        return True
+
+    def _new(self, texts: list[str]) -> list[str]:
+        """Those of *texts* that were not found clean before: conversations repeat what was said."""
+        if self._known != self._sweep.known or len(self._clean) > _MOST_CLEAN:
+            self._known = self._sweep.known
+            self._clean.clear()
+        return [text for text in texts if text not in self._clean]
 
     # -- bodies
 
@@ -110,7 +127,7 @@ class Asked:
         match value:
             case str():
                 return self._string(value, path)
-            case Mapping():
+            case dict() | Mapping():
                 return self._fields(cast("Mapping[str, Any]", value), path)
             case list():
                 return self._items(cast("Sequence[Any]", value), path)
@@ -162,8 +179,9 @@ def _gather(value: object, texts: list[str]) -> bool:
     match value:
         case str():
             texts.append(value)
-            return "data:" not in value and not value.lstrip().startswith(("{", "["))
-        case Mapping():
+            is_stream = "data:" in value and "\n" in value
+            return not is_stream and not value.lstrip().startswith(("{", "["))
+        case dict() | Mapping():
             fields = cast("Mapping[str, object]", value)
             texts.extend(fields)
             return not any(map(_is_field_of_secrets, fields)) and _gather([*fields.values()], texts)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Border = tuple[int, int]
 
 
-__all__ = ["TIMING", "borders_in", "borders_of", "cut", "noted", "number_pair"]
+__all__ = ["TIMING", "a_border", "borders_in", "borders_of", "cut", "noted"]
 
 
 def borders_of(chunks: Sequence[Chunk]) -> list[Border]:
@@ -53,15 +53,16 @@ def cut(body: bytes, borders: Sequence[Border], place: Place = ROOT) -> tuple[Ch
 # -- in a file: ``"at": 412`` for a body in one piece, ``"chunks": [[412, 0], [431, 1024]]`` for several
 
 
-def number_pair(value: Any, place: Place) -> Border:
-    """The check for a pair of whole numbers."""
+def a_border(value: Any, place: Place) -> Border:
+    """The check for a border as a file has it: when the chunk came, and the byte that it begins with."""
     if len(a_list(value, place)) != 2:
         raise Misshapen(place, f"must be two whole numbers. {REPAIR}")
-    return a_whole_number(value[0], (place, 0)), a_whole_number(value[1], (place, 1))
+    at, offset = (a_whole_number(item, (place, index)) for index, item in enumerate(value))
+    return offset, at
 
 
 #: The checks of the keys that say where a body is cut.
-TIMING: Final[Mapping[str, Check]] = {"at": a_whole_number, "chunks": list_of(number_pair)}
+TIMING: Final[Mapping[str, Check]] = {"at": a_whole_number, "chunks": list_of(a_border)}
 
 
 def noted(borders: Sequence[Border]) -> dict[str, Any]:
@@ -81,4 +82,4 @@ def borders_in(fields: Mapping[str, Any], place: Place) -> list[Border]:
         return [(0, fields.get("at", 0))]
     if "at" in fields:
         raise Misshapen(place, 'has both "at" and "chunks". Take out "at".')
-    return [(offset, at) for at, offset in fields["chunks"]]
+    return list(fields["chunks"])

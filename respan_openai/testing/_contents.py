@@ -18,8 +18,7 @@ from .recording import Json, Multipart, Part, Raw
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from ._plain import DEEPEST, is_deep
-from .recording import Body
+    from .recording import Body
 
 
 __all__ = ["body_of"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 
 __all__ = ["SHAPES", "Shape", "is_credential", "is_field_of_secrets", "is_variable_of_secrets"]
@@ -68,10 +68,11 @@ class Shape(NamedTuple):
     hints: tuple[bytes, ...]
     pattern: re.Pattern[bytes]
 
-    def found_in(self, text: bytes) -> Iterator[bytes]:
+    def found_in(self, text: bytes) -> list[bytes]:
         """The credentials in *text*, in order."""
-        if any(hint in text for hint in self.hints):
-            yield from (found[1] for found in self.pattern.finditer(text) if found[1])
+        if not any(map(text.__contains__, self.hints)):
+            return []
+        return [found[1] for found in self.pattern.finditer(text) if found[1]]
 
 
 def _shape(what: str, hints: tuple[bytes, ...], pattern: bytes) -> Shape:

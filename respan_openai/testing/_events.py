@@ -9,8 +9,8 @@
 1. A row is one event: when it came, and its data. An object is JSON, written in the stream's ``style``; a string
    stands for itself. The fields of ``shared`` are in every object, in front, or where ``order`` says.
 2. *When* tells the borders of chunks. A number begins a chunk, which came at that many milliseconds; ``null`` is
-   the rest of the chunk before. ``[412, [40, 415]]``: from byte 40 of the event on it is another chunk, which came
-   at 415; ``[null, [40, 415]]`` is both.
+   the rest of the chunk before. ``[412, [415, 40]]``: another chunk, which came at 415, begins with byte 40 of the
+   event; ``[null, [415, 40]]`` is both.
 3. A word between the two tells an exception. ``whole``: an object without the shared fields; ``event: NAME``: an
    event with another name than ``named`` gives it, and whole; ``raw``: any other text, as it was.
 4. What is around the data is said once, and only where it is not as OpenAI has it: ``newline``; ``blank`` false if
@@ -22,7 +22,7 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ._borders import cut, number_pair
+from ._borders import a_border, cut
 from ._framing import pieces_of
 from ._shapes import REPAIR, Misshapen, Shape, a_list, a_string, is_object
 from ._stream import COMMON, NAMED, RAW, WHOLE, common_in, common_of, stream_of
@@ -103,8 +103,8 @@ def _whens(sizes: Sequence[int], borders: Sequence[Border]) -> Iterator[Any]:
         inner: list[list[int]] = []
         while left and left[-1][0] < begin + size:
             offset, at = left.pop()
-            inner.append([offset - begin, at])
-        first = inner.pop(0)[1] if inner and inner[0][0] == 0 else None
+            inner.append([at, offset - begin])
+        first = inner.pop(0)[0] if inner and inner[0][1] == 0 else None
         begin += size
         yield [first, *inner] if inner else first
 
@@ -142,7 +142,7 @@ def _when(value: Any, size: int, place: Place) -> list[Border]:
     if type(value) is int:
         return [(0, value)]
     first, *rest = a_list(value, place) or [None]
-    inner = [number_pair(item, (place, at)) for at, item in enumerate(rest, 1)]
+    inner = [a_border(item, (place, at)) for at, item in enumerate(rest, 1)]
     if not all(0 < offset < size for offset, _ in inner) or type(first) is list:
         raise Misshapen(place, f"has a border outside the {size} bytes of its event. Take it out.")
     return _when(first, size, (place, 0)) + inner

@@ -19,8 +19,7 @@ from .recording import Json, Multipart
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ._plain import is_deep, is_list, is_object
-from .recording import Body, Part
+    from .recording import Body, Part
 
 
 __all__ = ["Gathered", "gathered"]

@@ -98,7 +98,7 @@ def leaves_of(data: bytes) -> Leaves | None:
     if _DOCUMENT.match(data):
         found = Leaves([], [], [(0, len(data))])
         return found if _read(data, 0, found, strict=False) else None
-    return _stream(data) if _STREAM.search(data) else None
+    return _stream(data) if b"data:" in data and _STREAM.search(data) else None
 
 
 # -- JSON

@@ -186,11 +186,11 @@ def deepest(value: Any, most: int) -> Place | None:
     Takes no stack, whatever it is given.
     """
     level = [value] if type(value) in _NESTING else []
-    for _ in range(most if level else 0):
-        level = [child for item in level for child in _NESTING[type(item)](item) if type(child) in _NESTING]
+    for _ in range(most):
         if not level:
-            return None
-    return _descent(value, most)
+            break
+        level = [child for item in level for child in _NESTING[type(item)](item) if type(child) in _NESTING]
+    return _descent(value, most) if level else None
 
 
 _NESTING: Final[dict[Any, Callable[[Any], Any]]] = {dict: dict[str, Any].values, list: list[Any].__iter__}

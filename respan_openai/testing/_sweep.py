@@ -20,7 +20,7 @@ from .secrets import MASKED, is_placeholder
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from ._encodings import Layer
+    from ._encodings import Layer, Run
     from ._hooks import Hooks
     from ._leaves import Leaf, Leaves
     from .secrets import Secrets
@@ -60,6 +60,11 @@ class Sweep:
             self._plain,
             self._in_base64,
         )
+
+    @property
+    def known(self) -> int:
+        """How many values are looked for."""
+        return len(self._secrets)
 
     def cleaned(self, *parts: bytes) -> tuple[bytes, ...]:
         """*parts* of one text, clean. What crosses a border is replaced in the first part; *parts* itself if clean."""
@@ -133,19 +138,26 @@ class Sweep:
 
     def _in_base64(self, data: bytes, depth: int) -> list[Edit]:
         found: list[Edit] = []
+        clean = set[bytes]()  # every event of a stream repeats its id
         for run in runs(data, min(self._secrets.shortest, SHORTEST_IN_BASE64)) if depth else ():
-            for offset, text in run.undone():
-                inner = self.edits(text, depth - 1)
-                if inner:
-                    found.append(run.edited(offset, text, inner))
-                    break
+            edit = None if run.text in clean else self._in_run(run, depth)
+            if edit is None:
+                clean.add(run.text)
+            else:
+                found.append(edit)
         return found
+
+    def _in_run(self, run: Run, depth: int) -> Edit | None:
+        for offset, text in run.undone():
+            edits = self.edits(text, depth - 1)
+            if edits:
+                return run.edited(offset, text, edits)
+        return None
 
     # -- what stands there plainly
 
     def _given_away(self, data: bytes) -> Iterator[tuple[bytes, str]]:
-        for shape in SHAPES:
-            yield from ((value, shape.what) for value in shape.found_in(data))
+        yield from ((value, shape.what) for shape in SHAPES for value in shape.found_in(data))
         yield from ((value, "what redact=[...] names") for value in self._hooks.found_in(data))
 
     def _known(self, data: bytes) -> list[Edit]:
@@ -153,7 +165,9 @@ class Sweep:
         rest = blanked(data, own)
         found: list[tuple[int, int, bytes]] = []
         for needle, value in self._secrets.needles:
-            spans = list(_spans(needle, rest, cut_off=self._answered))
+            spans = _spans(needle, rest) if needle in rest else []
+            if self._answered:
+                spans += _cut_off(needle, rest, spans)
             if spans:
                 found += ((start, end, value) for start, end in spans)
                 rest = blanked(rest, (Edit(start, end, b"") for start, end in spans))
@@ -164,17 +178,21 @@ class Sweep:
         ]
 
 
-def _spans(needle: bytes, text: bytes, *, cut_off: bool) -> Iterator[tuple[int, int]]:
-    at, done = text.find(needle), 0
+def _spans(needle: bytes, text: bytes) -> list[tuple[int, int]]:
+    found: list[tuple[int, int]] = []
+    at = text.find(needle)
     while at >= 0:
-        done = at + len(needle)
-        yield at, done
-        at = text.find(needle, done)
-    if cut_off:
-        least = max(_SHORTEST_BEGINNING, -(-len(needle) // 2))
-        at = text.find(needle[:least], max(len(text) - len(needle) + 1, done))
-        if at >= 0 and needle.startswith(text[at:]):
-            yield at, len(text)
+        found.append((at, at + len(needle)))
+        at = text.find(needle, at + len(needle))
+    return found
+
+
+def _cut_off(needle: bytes, text: bytes, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The end of *text*, if it is as much of *needle* as nobody writes by chance; behind *spans*, where all of it is."""
+    least = max(_SHORTEST_BEGINNING, -(-len(needle) // 2))
+    done = spans[-1][1] if spans else 0
+    at = text.find(needle[:least], max(len(text) - len(needle) + 1, done))
+    return [(at, len(text))] if at >= 0 and needle.startswith(text[at:]) else []
 
 
 def _edited(parts: Sequence[bytes], edits: Sequence[Edit]) -> Iterator[bytes]:

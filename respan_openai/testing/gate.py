@@ -101,7 +101,7 @@ class _Gate:
             if needle in rest:
                 yield self._secrets.what(value)
                 rest = rest.replace(needle, bytes(len(needle)))
-        yield from (shape.what for shape in SHAPES if any(shape.found_in(rest)))
+        yield from (shape.what for shape in SHAPES if shape.found_in(rest))
 
     def _shown(self, path: Steps) -> str:
         """*path* as text; a name that holds a secret itself is left out."""

@@ -117,7 +117,9 @@ def choices(*names: str, credential: Credential | None = None) -> list[Choice]:
 def asked(path: str = CHAT, fields: Any = None, **params: Any) -> Asked:
     """A request with these parameters."""
     given_fields = {"model": "m", "messages": [], **(fields or {})}
-    return Asked(path, None, frozenset(), params, given_fields, json.dumps(given_fields).encode(), untouched=True)
+    return Asked(
+        path, None, frozenset(), params, given_fields, json.dumps(given_fields).encode(), untouched=True
+    )
 
 
 def request(timeout: float | None = None) -> Any:
@@ -127,7 +129,12 @@ def request(timeout: float | None = None) -> Any:
 
 
 def outcome_of(
-    answers: Answers, names: list[str], *, settings: Settings | None = None, timeout: float | None = None, **more: Any
+    answers: Answers,
+    names: list[str],
+    *,
+    settings: Settings | None = None,
+    timeout: float | None = None,
+    **more: Any,
 ) -> tuple[Any, Trace]:
     """What comes of asking *names*."""
     made, trace = asked(**more), Trace(CHAT, answers.now)

@@ -164,7 +164,9 @@ def test_all_kinds_of_budgets() -> None:
     assert budgets_of({}, 61.0) == []
 
 
-@pytest.mark.parametrize(("now", "window", "ends"), [(0.0, "minute 0", 60.0), (59.9, "minute 0", 60.0), (60.0, "minute 1", 120.0)])
+@pytest.mark.parametrize(
+    ("now", "window", "ends"), [(0.0, "minute 0", 60.0), (59.9, "minute 0", 60.0), (60.0, "minute 1", 120.0)]
+)
 def test_minutes(now: float, window: str, ends: float) -> None:
     """Requests are counted by the minute."""
     (budget,) = budgets_of({"rate_limit": 3}, now)
@@ -175,7 +177,9 @@ def test_minutes(now: float, window: str, ends: float) -> None:
 @pytest.mark.parametrize("usd", [5e9, 1e300, 10**300])
 def test_budget_that_no_store_can_count(usd: float) -> None:
     """It counts as the largest that a store has room for."""
-    assert [budget.limit for budget in budgets_of({"total_budget": usd, "period_budget": usd}, 0.0)] == [MOST] * 2
+    assert [budget.limit for budget in budgets_of({"total_budget": usd, "period_budget": usd}, 0.0)] == [
+        MOST
+    ] * 2
 
 
 # -- charges
@@ -217,15 +221,15 @@ def test_markup_is_never_less_than_asked(cost: int, percent: float) -> None:
     """Rounding is upward, and by less than one unit beyond the 6 decimal places of the percentage."""
     exact = cost * (100 + percent) / 100
 
-    assert exact - cost * 1e-8 - 1 <= marked_up(cost, {"markup_percentage": percent}) <= exact + cost * 1e-8 + 1
+    assert (
+        exact - cost * 1e-8 - 1 <= marked_up(cost, {"markup_percentage": percent}) <= exact + cost * 1e-8 + 1
+    )
 
 
 # -- refusals
 
 
-@pytest.mark.parametrize(
-    ("now", "retry_after"), [(0.0, 60), (30.5, 30), (59.999, 1), (60.0, 1)]
-)
+@pytest.mark.parametrize(("now", "retry_after"), [(0.0, 60), (30.5, 30), (59.999, 1), (60.0, 1)])
 def test_retry_after(now: float, retry_after: int) -> None:
     """A refusal says when there is a new budget: whole seconds, at least one."""
     (budget,) = budgets_of({"rate_limit": 3}, 0.0)

@@ -134,7 +134,9 @@ def test_kept_and_found() -> None:
     assert found.log_id == "row"
 
 
-@pytest.mark.parametrize(("ttl", "after", "is_found"), [(60.0, 59.0, True), (60.0, 61.0, False), (5.0, 6.0, False)])
+@pytest.mark.parametrize(
+    ("ttl", "after", "is_found"), [(60.0, 59.0, True), (60.0, 61.0, False), (5.0, 6.0, False)]
+)
 def test_age(ttl: float, after: float, *, is_found: bool) -> None:
     """Neither the first call's time nor the second one's own may be over."""
     scene = Scene()

@@ -24,7 +24,9 @@ PRICES = {"p/m": Price(1, 2), "p/n": Price(10, 20)}
 BETA = frozenset({"token-breakdown-2026-03-26"})
 
 
-def metering(path: str = CHAT, *, beta: frozenset[str] = frozenset(), fields: Any = None, **params: Any) -> Metering:
+def metering(
+    path: str = CHAT, *, beta: frozenset[str] = frozenset(), fields: Any = None, **params: Any
+) -> Metering:
     """A call with these parameters."""
     fields = {"model": "m", "messages": [{"role": "user", "content": "hello"}], **(fields or {})}
     asked = Asked(path, None, beta, params, fields, b"{}", untouched=True)
@@ -52,7 +54,9 @@ def no_model(_candidate: Candidate) -> None:
         ({}, [], None, 0),
     ],
 )
-def test_estimate(fields: Any, candidates: list[Candidate], model: Model | None, expected: int | None) -> None:
+def test_estimate(
+    fields: Any, candidates: list[Candidate], model: Model | None, expected: int | None
+) -> None:
     """The dearest of those who may answer counts, each byte as a token; one without a price makes it unknown."""
     found = metering(fields=fields).estimate(candidates, 100, lambda _candidate: model, 50)
 
@@ -125,7 +129,10 @@ def test_prompt_message() -> None:
     meter = metering()
     meter.prompt_message = [{"role": "user", "content": "filled in"}]
 
-    assert json.loads(meter.dressed(b'{"id": 1}', cached=False)) == {"id": 1, "prompt_message": meter.prompt_message}
+    assert json.loads(meter.dressed(b'{"id": 1}', cached=False)) == {
+        "id": 1,
+        "prompt_message": meter.prompt_message,
+    }
 
 
 @pytest.mark.parametrize(("path", "answer"), [(CHAT, chat()), ("/responses", response())])

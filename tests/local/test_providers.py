@@ -95,7 +95,10 @@ def test_azure_transcription() -> None:
     form = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nwhisper/1\r\n--b--\r\n'
     headers = [(b"content-type", b"multipart/form-data; boundary=b")]
 
-    assert "/deployments/whisper%2F1/audio/transcriptions?" in azure().outgoing("/audio/transcriptions", headers, form).url
+    assert (
+        "/deployments/whisper%2F1/audio/transcriptions?"
+        in azure().outgoing("/audio/transcriptions", headers, form).url
+    )
 
 
 def test_azure_as_a_fallback_of_a_client() -> None:
@@ -120,7 +123,10 @@ def test_deployments_end_to_end(family: str, upstream: Upstream, path: str) -> N
     base = upstream.base_url.removesuffix("/v1")
     gateway = LocalGateway([Azure(base, STORED, "v", deployments={"gpt-4o": "mine"})])
     with http_client(family, gateway) as http:
-        assert http.post(f"/{path}", json={"model": "azure/gpt-4o", "input": "a", "messages": HELLO}).status_code == 200
+        assert (
+            http.post(f"/{path}", json={"model": "azure/gpt-4o", "input": "a", "messages": HELLO}).status_code
+            == 200
+        )
 
     assert upstream.last_body["model"] == "mine"
     line = upstream.last_head.partition(b"\r\n")[0]
@@ -192,7 +198,9 @@ def test_credential_without_a_key() -> None:
     """Fields of other providers are no key for this one; with the stored key another account would pay."""
     credential = Credential(None, extra={"aws_region_name": "x"})
     with pytest.raises(ContractError) as caught:
-        request_for(Provider("p", "https://a.example", STORED), credential, "/chat/completions", HEADERS, BODY)
+        request_for(
+            Provider("p", "https://a.example", STORED), credential, "/chat/completions", HEADERS, BODY
+        )
 
     assert caught.value.reply.status == 400
     assert b"has no api_key" in caught.value.reply.chunks[0]
@@ -262,7 +270,10 @@ def test_via_nothing(options: dict[str, Any]) -> None:
 def test_via_of_the_other_colour(family: str) -> None:
     """A blocking client needs a blocking transport; the error says which to pass, and the call is over."""
     gateway = LocalGateway([Via("v", async_transport=transport(family, []))])
-    with http_client(family, gateway) as http, pytest.raises(ConfigError, match=r"Pass Via\('v', transport=\.\.\.\)"):
+    with (
+        http_client(family, gateway) as http,
+        pytest.raises(ConfigError, match=r"Pass Via\('v', transport=\.\.\.\)"),
+    ):
         http.post("/chat/completions", json={"model": "m", "messages": HELLO})
 
     assert gateway.running == {}
@@ -292,7 +303,9 @@ def test_via_of_no_library(family: str) -> None:
             return module.Response(200, json=chat())
 
     with sdk(family, LocalGateway([Via("v", Plain())])) as client:
-        assert isinstance(client.chat.completions.create(model="m", messages=HELLO), openai.types.chat.ChatCompletion)
+        assert isinstance(
+            client.chat.completions.create(model="m", messages=HELLO), openai.types.chat.ChatCompletion
+        )
 
 
 # -- choices

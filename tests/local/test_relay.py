@@ -68,7 +68,11 @@ PLACES = st.lists(st.integers(0, 1 << 20), max_size=40)
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
 @pytest.mark.parametrize(
     ("path", "events"),
-    [(CHAT, counted("Hel", "lo", "!")), (CHAT, chat_events("a")[:-1]), (RESPONSES, response_events("a", "b"))],
+    [
+        (CHAT, counted("Hel", "lo", "!")),
+        (CHAT, chat_events("a")[:-1]),
+        (RESPONSES, response_events("a", "b")),
+    ],
     ids=["chat", "chat without [DONE]", "responses"],
 )
 @given(places=PLACES)
@@ -206,7 +210,9 @@ def test_text_that_looks_like_usage(text: str) -> None:
     """What a model says is never taken for a count."""
     events = chat_events(text)
 
-    assert whole(Relay(CHAT, watch(), changes=[UsageHider()], dressing=[metering()]), events) == b"".join(events)
+    assert whole(Relay(CHAT, watch(), changes=[UsageHider()], dressing=[metering()]), events) == b"".join(
+        events
+    )
 
 
 # -- what is kept

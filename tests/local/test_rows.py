@@ -49,8 +49,17 @@ def test_what_a_request_says() -> None:
     found = row(params).finished()
 
     assert set(FIELDS) | {"id", "at"} <= set(found)
-    assert (found["at"], found["environment"], found["model"], found["customer_identifier"]) == (12.5, "test", "m", "u")
-    assert (found["custom_identifier"], found["metadata"], found["properties"]) == ("c", {"run": "1"}, {"run": 1})
+    assert (found["at"], found["environment"], found["model"], found["customer_identifier"]) == (
+        12.5,
+        "test",
+        "m",
+        "u",
+    )
+    assert (found["custom_identifier"], found["metadata"], found["properties"]) == (
+        "c",
+        {"run": "1"},
+        {"run": 1},
+    )
     assert found["positive_feedback"] is False
     assert found["input"] == {"model": "m", "messages": HELLO}
     assert found["stream"] is False
@@ -66,7 +75,15 @@ def test_rows_are_told_apart() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [("a", "a"), (1, "1"), (True, "true"), (None, "null"), (1.5, "1.5"), (["ä"], '["ä"]'), ({"a": 1}, '{"a": 1}')],
+    [
+        ("a", "a"),
+        (1, "1"),
+        (True, "true"),
+        (None, "null"),
+        (1.5, "1.5"),
+        (["ä"], '["ä"]'),
+        ({"a": 1}, '{"a": 1}'),
+    ],
 )
 def test_coerced(value: Any, text: str) -> None:
     """Metadata become strings (reference 002:27, 32): a string stays, anything else is its JSON."""
@@ -76,7 +93,9 @@ def test_coerced(value: Any, text: str) -> None:
 # -- credentials
 
 
-KEYS = st.fixed_dictionaries({"api_key": st.just(CANARY)}, optional={"api_base": st.just("https://a.example")})
+KEYS = st.fixed_dictionaries(
+    {"api_key": st.just(CANARY)}, optional={"api_base": st.just("https://a.example")}
+)
 CREDENTIALS = st.fixed_dictionaries(
     {},
     optional={

@@ -18,7 +18,10 @@ FLAGS = ["fallback", "cache_enabled", "omit_log_on_hit", "disable_log", "dynamic
 
 WRONG: list[tuple[str, Any, str]] = [
     *((name, value, "must be True or False") for name in FLAGS for value in (1, "yes", None)),
-    *(("models", value, "must be a list of Model values") for value in ("m", ["m"], MODEL, None, [MODEL, 1], {"m": 1})),
+    *(
+        ("models", value, "must be a list of Model values")
+        for value in ("m", ["m"], MODEL, None, [MODEL, 1], {"m": 1})
+    ),
     *(("fallback_models", value, "must be a list of names") for value in ("m", [1], None, b"bytes")),
     *(("groups", value, "must be a mapping from a group's id") for value in ("g", None, [("g", ())])),
     *(("retries", value, "must be a whole number from 0 to 4") for value in (-1, 5, 1.0, True, "1", None)),
@@ -33,13 +36,23 @@ WRONG: list[tuple[str, Any, str]] = [
     *(("limits", value, "must be 'block' or 'warn'") for value in ("Block", None, True, 1)),
     *(("budget_failure", value, "must be 'refuse' or 'allow'") for value in ("block", None)),
     *(("api_bases", value, "must be a list of origins") for value in ("https://a.example", None, [1])),
-    *(("api_bases", [value], "api_bases ") for value in ("a.example", "ftp://a.example", "https://u:p@a.example")),
-    *(("reserve_output_tokens", value, "must be a whole number from 1") for value in (0, -1, 1.5, True, None)),
+    *(
+        ("api_bases", [value], "api_bases ")
+        for value in ("a.example", "ftp://a.example", "https://u:p@a.example")
+    ),
+    *(
+        ("reserve_output_tokens", value, "must be a whole number from 1")
+        for value in (0, -1, 1.5, True, None)
+    ),
 ]
 
 WRONG_MODEL: list[tuple[str, Any, str]] = [
     *(("name", value, "must be a non-empty string") for value in ("", None, 1)),
-    *((name, value, "must be True or False") for name in ("tools", "vision", "json_schema") for value in (1, None)),
+    *(
+        (name, value, "must be True or False")
+        for name in ("tools", "vision", "json_schema")
+        for value in (1, None)
+    ),
     *(
         (name, value, "must be a whole number from 1, or None")
         for name in ("context", "max_output")

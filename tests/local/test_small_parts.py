@@ -48,7 +48,9 @@ def test_environments(keys: Any, key: str, environment: str) -> None:
     assert callers.admit({"authorization": f"Bearer {key}"}) == Caller(environment, key)
 
 
-@pytest.mark.parametrize("authorization", [None, "", "Bearer", f"Basic {KEY}", KEY, f"Bearer {KEY}x", "Bearer é"])
+@pytest.mark.parametrize(
+    "authorization", [None, "", "Bearer", f"Basic {KEY}", KEY, f"Bearer {KEY}x", "Bearer é"]
+)
 def test_stranger(authorization: str | None) -> None:
     """Anybody else is 401, with the scheme that is expected."""
     headers = {} if authorization is None else {"authorization": authorization}

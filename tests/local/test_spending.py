@@ -73,7 +73,9 @@ def done(steps: Any) -> Any:
         return stop.value
 
 
-def reserved(store: Any, hold: str, cost: int | None, settings: Settings | None = None, **params: Any) -> Spending:
+def reserved(
+    store: Any, hold: str, cost: int | None, settings: Settings | None = None, **params: Any
+) -> Spending:
     """A call that has reserved *cost*."""
     call = spending(store, settings, **params)
     done(call.learn())
@@ -110,7 +112,12 @@ def test_profile_is_brought_up_to_date() -> None:
     done(silent.learn())
 
     assert silent.has_budgets
-    assert silent.profile == {"customer_identifier": "u", "period_budget": 1.0, "name": "N", "total_budget": 2.0}
+    assert silent.profile == {
+        "customer_identifier": "u",
+        "period_budget": 1.0,
+        "name": "N",
+        "total_budget": 2.0,
+    }
 
 
 def test_profile_that_makes_no_sense_is_not_kept() -> None:
@@ -126,9 +133,7 @@ def test_profile_that_makes_no_sense_is_not_kept() -> None:
 # -- reserve, settle
 
 
-@pytest.mark.parametrize(
-    ("settled", "taken", "requests"), [(3, 6, 1), (0, 0, 1), (None, 20, 1), (40, 80, 1)]
-)
+@pytest.mark.parametrize(("settled", "taken", "requests"), [(3, 6, 1), (0, 0, 1), (None, 20, 1), (40, 80, 1)])
 def test_settling(settled: int | None, taken: int, requests: int) -> None:
     """The estimate is replaced by the cost, markup included, be it more; an unknown cost leaves it. A request is one."""
     store = MemoryStore()
@@ -148,7 +153,9 @@ def test_charged_is_with_markup() -> None:
     assert (call.charged(10), call.charged(None)) == (15, None)
 
 
-@pytest.mark.parametrize("limits", [{"period_budget": 0.00000001}, {"total_budget": 0.00000001}, {"rate_limit": 0}])
+@pytest.mark.parametrize(
+    "limits", [{"period_budget": 0.00000001}, {"total_budget": 0.00000001}, {"rate_limit": 0}]
+)
 def test_used_up(limits: dict[str, Any]) -> None:
     """What a budget cannot pay is refused with 429, and nothing is taken."""
     store = MemoryStore()
@@ -215,7 +222,10 @@ def test_store_out_of_reach_refuses(broken: str) -> None:
         done(call.learn())
     steps = call.reserve("h", 10, 10.0) if broken == "reserve" else call.learn()
 
-    assert refusal(steps) == (503, "The gateway's store is out of reach, so no budget can be kept. Try again later.")
+    assert refusal(steps) == (
+        503,
+        "The gateway's store is out of reach, so no budget can be kept. Try again later.",
+    )
 
 
 @pytest.mark.parametrize("broken", ["save_customer", "reserve"])

@@ -219,6 +219,17 @@ def test_many_differences_are_counted() -> None:
     assert len(lines) == 50
 
 
+def test_a_text_for_two_books_is_short_too() -> None:
+    """However long and however different: of each difference the beginning is told."""
+    words = [" ".join(f"{mark}{at * at}" for at in range(6000)) for mark in "ab"]
+    old, new = (ask({"messages": [say("user", f"{at} {text}") for at in range(60)]}) for text in words)
+    lines = said(library(old), new)
+
+    assert lines[2].endswith("; 60 differences")
+    assert lines[3].startswith("    messages[0].content   0 [-a0 a1 a4")
+    assert len(lines) <= MOST_LINES
+
+
 NASTY = st.text(st.sampled_from("ab\n\x1b\u202e\ud800\\\"'$% 漢") | st.characters(), max_size=60)
 BODIES = st.recursive(
     st.none() | st.integers() | NASTY | NASTY.map(lambda text: text * 40),

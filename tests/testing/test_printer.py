@@ -244,7 +244,7 @@ def test_depth_is_measured() -> None:
     assert deepest(nested(200), 200) is None
     assert deepest("text", 0) is None
     assert show(deepest(nested(3), 2) or ()) == "a[0]"
-    assert show(deepest(nested(201), 200) or ()) == "[0].a" * 6 + "…"
+    assert show(deepest(nested(201), 200) or ()) == "a[0]" + ".a[0]" * 5 + "…"
 
 
 def test_a_spelled_number_is_a_number() -> None:

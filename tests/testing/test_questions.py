@@ -330,7 +330,14 @@ def test_a_field_that_stays_in_the_body_overrules_lower_carriers() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["%%%", "", base64.b64encode(b"[1]").decode(), base64.b64encode(b"\xff").decode()]
+    "value",
+    [
+        "%%%",
+        "",
+        encoded([1]),
+        base64.b64encode(b"\xff").decode(),
+        base64.b64encode(b'{"a":' + b"[" * DEEPEST + b"]" * DEEPEST + b"}").decode(),
+    ],
 )
 def test_a_header_that_cannot_be_read_stays_in_sight(value: str) -> None:
     """It is told from no header, and from any other."""
