@@ -51,7 +51,7 @@ class Upstream(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     asked = 0
 
-    def do_POST(self) -> None:  # noqa: N802 - as the base class has it
+    def do_POST(self) -> None:
         """Answer with the name of the provider, or fail."""
         Upstream.asked += 1
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))

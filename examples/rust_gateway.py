@@ -19,7 +19,7 @@ from respan_openai import LocalGateway, Via, wrap
 class Anthropic(BaseHTTPRequestHandler):
     """Answers ``POST /v1/messages`` as Anthropic does."""
 
-    def do_POST(self) -> None:  # noqa: N802 - as the base class has it
+    def do_POST(self) -> None:
         """Print the question, and answer it."""
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
         print("Anthropic was asked:", self.path, asked["model"], asked["messages"][0]["content"])

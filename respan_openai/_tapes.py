@@ -40,8 +40,10 @@ class Shot(Protocol):
 class Deck(Protocol):
     """What a cassette is to those who send."""
 
-    #: Whether nobody waits between attempts.
-    skips_waits: bool
+    @property
+    def skips_waits(self) -> bool:
+        """Whether nobody waits between attempts."""
+        ...
 
     def take(self, request: Any, call: Any, name: str | None) -> Shot:
         """Decide about *request*, which goes to the target *name* for *call*.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
 
-__all__ = ["for_carrier", "for_caller"]
+__all__ = ["for_caller", "for_carrier"]
 
 
 def for_carrier(carrier: object, request: Any) -> Any:

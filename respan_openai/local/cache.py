@@ -109,7 +109,7 @@ def why_not(path: str, fields: Object) -> str | None:
 
 
 #: Tools that the caller runs, so that their results come in with the next call.
-_RUN_BY_CALLER = frozenset({"function", "custom"})
+_RUN_BY_CALLER = ("function", "custom")  # no set: what stands under "type" need not be hashable
 
 #: OpenAI's search models, Perplexity's Sonar, and the suffix that makes OpenRouter search.
 _SEARCHING_MODEL = re.compile(r"search|sonar|:online", re.IGNORECASE)

@@ -138,24 +138,19 @@ def _stream_ended(
     error: BaseException | None,
 ) -> None:
     """A stream has come to its end, or broke off with *error*; may wait for the store."""
+    is_whole = error is None if relay is None else relay.is_whole
+    if not is_whole or isinstance(error, Exception):
+        exchange.row["error"] = type(error).__name__ if isinstance(error, Exception) else "broken off"
     if relay is None:
-        exchange.row["error"] = _word_for(error)
         exchange.answered(response.status_code)
         return
     watch = relay.watch
     exchange.metering.count(watch.usage, candidate)
-    if not relay.is_whole:
+    if not is_whole:
         exchange.metering.cost = None  # what was counted so far is not all that was written
-        exchange.row["error"] = _word_for(error) or "broken off"
-    chunks = tuple(relay.kept) if relay.is_kept and relay.is_whole else ()
+    chunks = tuple(relay.kept) if relay.is_kept and is_whole else ()
     entry = _entry(exchange, response, candidate, _Body(_EVENTS, chunks, watch.model, watch.usage))
     exchange.delivered(entry, candidate, partial(_said, exchange, relay), streamed=True)
-
-
-def _word_for(error: BaseException | None) -> str | None:
-    if error is None:
-        return None
-    return type(error).__name__ if isinstance(error, Exception) else "broken off"
 
 
 # -- answers that nobody is paid for

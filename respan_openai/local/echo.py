@@ -243,25 +243,38 @@ def _numbered(events: Iterable[Object]) -> Iterator[bytes]:
 # -- embeddings and sound
 
 
-def _reply_embeddings(asked: Object, mark: str) -> Reply:
-    given = asked.get("input")
-    texts = given if _is_list(given) and not all(type(part) is int for part in given) else [given]
+def _reply_embeddings(asked: Object, _mark: str) -> Reply:
+    size, texts = _dimensions(asked), _texts_in(asked.get("input"))
+    written = _packed if asked.get("encoding_format") == "base64" else list[float]
+    data = [
+        {"object": "embedding", "index": index, "embedding": written(_vector(json.dumps(text), size))}
+        for index, text in enumerate(texts)
+    ]
+    count = sum(_words(text) if isinstance(text, str) else len(text) for text in texts)
+    usage = {"prompt_tokens": count, "total_tokens": count}
+    body = {"object": "list", "data": data, "model": f"echo/{asked.get('model')}", "usage": usage}
+    return Reply(200, JSON, (_dump(body),))
+
+
+def _dimensions(asked: Object) -> int:
     size = asked.get("dimensions") or DIMENSIONS
     if type(size) is not int or not 1 <= size <= MOST_DIMENSIONS:
         message = f"dimensions must be an integer between 1 and {MOST_DIMENSIONS}."
         raise invalid(message, "dimensions", "invalid_value")
-    packed = asked.get("encoding_format") == "base64"
-    data = [
-        {"object": "embedding", "index": index, "embedding": _packed(vector) if packed else vector}
-        for index, vector in enumerate(_vector(json.dumps(text), size) for text in texts)
-    ]
-    count = sum(_words(text) if isinstance(text, str) else len(text or ()) for text in texts)
-    usage = {"prompt_tokens": count, "total_tokens": count}
-    return Reply(
-        200,
-        JSON,
-        (_dump({"object": "list", "data": data, "model": f"echo/{asked.get('model')}", "usage": usage}),),
-    )
+    return size
+
+
+def _texts_in(given: Any) -> list[Any]:
+    texts = given if _is_list(given) and not _is_tokens(given) else [given]
+    if not all(isinstance(text, str) or _is_tokens(text) for text in texts):
+        raise invalid(
+            "input must be a text, a list of tokens, or a list of either.", "input", "invalid_value"
+        )
+    return texts
+
+
+def _is_tokens(value: object) -> bool:
+    return _is_list(value) and all(type(part) is int for part in value)
 
 
 def _vector(text: str, size: int) -> list[float]:

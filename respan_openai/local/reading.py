@@ -107,11 +107,23 @@ class Asked:
         return model
 
     def body_for(self, model: str, fields: Object) -> bytes:
-        """The body for a provider that calls the model *model*; what need not change stays byte for byte."""
+        """The body for a provider that calls the model *model*; what need not change stays byte for byte.
+
+        Raises:
+            ContractError: 400 if it holds a number or a string that Python reads, but JSON cannot carry.
+        """
+        try:
+            return self._body_for(model, fields)
+        except ValueError:
+            raise invalid(
+                "The body holds a number or a string that cannot be sent on as JSON.", None
+            ) from None
+
+    def _body_for(self, model: str, fields: Object) -> bytes:
         if self.form is not None:
             return self.form.sent(model, _OURS - self.fields.keys())
         if not self.untouched or fields is not self.fields:
-            return _dumped({**fields, "model": model})
+            return dump_object({**fields, "model": model})
         return self.raw if fields.get("model") == model else with_string(self.raw, "model", model)
 
 
@@ -168,13 +180,6 @@ def _parsed(body: bytes) -> Object:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(name)  # NaN and Infinity: Python reads them, JSON does not have them
-
-
-def _dumped(fields: Object) -> bytes:
-    try:
-        return dump_object(fields)
-    except ValueError:
-        raise invalid("The body holds a number or a string that cannot be sent on as JSON.", None) from None
 
 
 def _check_fields(path: str, fields: Object, params: Object) -> None:

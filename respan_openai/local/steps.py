@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .._core.steps import Send
-
     from .flights import Flight
 
 

@@ -43,8 +43,9 @@ class Pair(NamedTuple):
 def paired(old: Sequence[Any], new: Sequence[Any], work: Work) -> list[Pair]:
     """The items that are not equal to their counterparts, in order; what is in no pair is.
 
-    Equal items are aligned so that as few as possible are left over; of those, the ones that are alike belong together,
-    and then as many as stand in the same place. Without any work left, items belong together in order.
+    Equal items are aligned so that as few as possible are left over; of those, the ones that are alike belong
+    together, and then as many as stand in the same place. Without any work left, items belong together in
+    order.
     """
     texts = [canonical(item) for item in old], [canonical(item) for item in new]
     work.spend(sum(map(len, [*texts[0], *texts[1]])) // _CHARACTERS)
@@ -96,8 +97,8 @@ def _likely(old: Counter[Any], new: Counter[Any]) -> float:
 def likeness(old: Any, new: Any) -> float:
     """How alike two plain values are, from 0 to 1; 1 only if they are the same.
 
-    It is the share of words that both have in the same field, wherever it is: order and depth do not count. Of long
-    values only the first words are looked at.
+    It is the share of words that both have in the same field, wherever it is: order and depth do not count.
+    Of long values only the first words are looked at.
     """
     if canonical(old) == canonical(new):
         return 1.0

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -32,7 +33,7 @@ from .views import CallView, request_dict, view
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from typing import Self, TypeVar
 
     F = TypeVar("F", bound=Callable[..., Any])
@@ -80,8 +81,8 @@ class Cassette:
         run: Id of the test run, the same in all of its processes.
 
     Attributes:
-        raising: What is raised for a request that has no recording; a ``BaseException``, so that no
-            ``except Exception`` hides it.
+        raising: Makes what is raised for a request that has no recording, of its text; a ``BaseException``, so that
+            no ``except Exception`` hides it.
         mismatches: Text of each such request, also of those whose exception somebody swallowed.
 
     Raises:
@@ -97,7 +98,7 @@ class Cassette:
         run: str | None = None,
     ) -> None:
         self.options = Options() if options is None else options
-        self.raising: type[BaseException] = CassetteMismatch
+        self.raising: Callable[[str], BaseException] = CassetteMismatch
         self.mismatches: list[str] = []
         self.path = Path(path)
         self._test = test
@@ -165,6 +166,16 @@ class Cassette:
         with self._lock:
             live = sum(seen.is_live for seen in self._seen)
             return Counts(len(self._seen) - live, live, len(self.unused), self._saved)
+
+    @property
+    def saved_seconds(self) -> float:
+        """Seconds that the replayed answers took when they were recorded."""
+        with self._lock:
+            played = [seen.answer for seen in self._seen if not seen.is_live and seen.answer is not None]
+        return sum(max((chunk.at for chunk in answer.chunks), default=0) for answer in played) / 1000
+
+    #: What the replayed calls would have cost, in USD; no price is known here.
+    saved_usd: float | None = None
 
     def fault(self, **spec: Any) -> None:
         """Let a request fail without using up a recording: see ``Options.faults``.
@@ -261,15 +272,11 @@ class Cassette:
 
     def _question(self, request: Any, call: Any, name: str | None) -> Question:
         if call is None:
-            url, body, params = request.url, _content(request), None
-            header: Callable[[str], str | None] = request.headers.get
+            url, params, body = request.url, None, _content(request)
         else:
             url, params = call.url, call.params and call.params.params
             body = _content(request) if call.body is None else call.body
-
-            def header(name: str) -> str | None:
-                return call.header(name.encode())
-
+        header = request.headers.get if call is None else partial(_header_of, call)
         path, _, query = _target_of(url).partition("?")
         return question_of(
             request.method,
@@ -280,6 +287,7 @@ class Cassette:
             header=header,
             params=params,
             via=name,
+            headers=self._rules.headers,
         )
 
     def _shot(self, request: Any, seen: _Seen) -> _Shot:
@@ -291,7 +299,7 @@ class Cassette:
             answer = fault.applied(None if found is None else found.answer)
             return self._played(request, seen, answer, fault.latency or 0.0)
         if self.mode == "verify":
-            return _Shot(self, request, seen, expected=self._expected(masked, seen))
+            return _Shot(self, request, seen, expected=self._expected(masked))
         if not self.is_replaying:
             return _Shot(self, request, seen)
         taken = self._library.take(masked)
@@ -315,7 +323,7 @@ class Cassette:
         self.mismatches.append(text)
         return text
 
-    def _expected(self, question: Question, seen: _Seen) -> Answer | None:
+    def _expected(self, question: Question) -> Answer | None:
         taken = self._library.take(question)
         if isinstance(taken, Taken):
             return taken.recorded.answer
@@ -409,6 +417,11 @@ def _content(request: Any) -> bytes:
         content: bytes = request.read()
         return content
     return b""  # a generator that can only be awaited: what it will send is not known yet
+
+
+def _header_of(call: Any, name: str) -> str | None:
+    value: str | None = call.header(name.encode())
+    return value
 
 
 def _target_of(url: Any) -> str:

@@ -1,7 +1,7 @@
 """A request's body, taken apart by its content type.
 
-A body that is not what its type says is kept as bytes, so that two different ones never become equal: JSON that does
-not parse, or names a field twice, or holds a number that no float can; a form that is cut short.
+A body that is not what its type says is kept as bytes, so that two different ones never become equal: JSON
+that does not parse, or names a field twice, or holds a number that no float can; a form that is cut short.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ LONGEST_TEXT: Final = 1024
 def body_of(content_type: str | None, body: bytes) -> Body:
     """*body* as it is recorded; ``None`` for an empty one. Raises nothing, whatever the bytes are.
 
-    The content types of JSON are ``application/json`` and ``application/*+json``; a body without a type is JSON if it
-    parses.
+    The content types of JSON are ``application/json`` and ``application/*+json``; a body without a type is
+    JSON if it parses.
     """
     if not body:
         return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from ._answers import content_of
-from ._shown import label, printable, shown
+from ._shown import clipped, label, printable, shown
 from .recording import Json, Multipart, Raw
 from .views import view
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .views import CallView
 
 
-__all__ = ["conversation", "spoken", "title"]
+__all__ = ["conversation", "counted", "spoken", "title"]
 
 
 #: Columns of the words on the left: who speaks.
@@ -100,7 +100,8 @@ def _unspoken(recorded: Recorded, call: CallView) -> Iterator[str]:
                 part.name, part.text if part.text is not None else f"<{part.filename}, {part.size} B>"
             )
     elif isinstance(body, Raw):
-        yield from spoken("body", body.text if body.text is not None else f"<{body.type}, {body.size} B>")
+        kind = f"{body.type}, " if body.type else ""
+        yield from spoken("body", body.text if body.text is not None else f"<{kind}{body.size} B>")
     elif call.json is not None and not call.messages:
         yield from spoken("body", shown(call.json))
 
@@ -135,4 +136,9 @@ def _content(answer: Answer) -> str:
         text = content.decode()
     except UnicodeDecodeError:
         return f"<{len(content)} B>"
-    return shown(text)[1:-1] if text else ""
+    return clipped(printable(text))
+
+
+def counted(number: int, what: str) -> str:
+    """``1 call``, ``2 calls``."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -1,7 +1,7 @@
 """What a fault leaves of an answer: an error in its place, nothing at all, or a part of it.
 
-What is to be cut may be missing, because nothing was recorded or no answer began. Then the connection breaks off before
-an answer begins.
+What is to be cut may be missing, because nothing was recorded or no answer began. Then the connection breaks
+off before an answer begins.
 """
 
 from __future__ import annotations

@@ -24,7 +24,8 @@ def checked(spec: object) -> dict[str, Any]:
     """The settings in *spec*, without those that are ``None``.
 
     Raises:
-        CassetteError: if it is no mapping, or for a name that is none of a fault's, or a value that is not accepted.
+        CassetteError: if it is no mapping, or for a name that is none of a fault's, or a value that is not
+            accepted.
     """
     if not isinstance(spec, Mapping):
         raise CassetteError(

@@ -1,7 +1,7 @@
 """What two sequences have in common, with a bound on the work.
 
-The algorithm is Myers' ("An O(ND) Difference Algorithm", 1986): its cost grows with the number of differences, so that
-long prompts in which a few words differ are compared at the cost of reading them.
+The algorithm is Myers' ("An O(ND) Difference Algorithm", 1986): its cost grows with the number of
+differences, so that long prompts in which a few words differ are compared at the cost of reading them.
 """
 
 from __future__ import annotations

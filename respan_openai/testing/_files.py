@@ -46,7 +46,7 @@ def _is_cassette(path: Path) -> bool:
 
 
 def beside(path: Path) -> list[Path]:
-    """The files with large bodies of the cassette *path*, sorted; of its folder those that a cassette would name."""
+    """The files with large bodies of the cassette *path*, sorted: what a cassette would name."""
     folder = path.with_name(f"{path.stem}.d")
     names = sorted(folder.iterdir()) if folder.is_dir() else []
     return [name for name in names if _BODY.fullmatch(name.name)]
@@ -73,8 +73,17 @@ def opened(path: Path) -> Tape:
 
 
 def leaks_in(path: Path, secrets: Secrets) -> list[str]:
-    """Where the cassette *path* or a file beside it holds one of *secrets*, and which kind; never its value."""
-    return _leaks({str(each): each.read_bytes() for each in (path, *beside(path))}, secrets)
+    """Where the cassette *path* or a file beside it holds one of *secrets*, and which; never its value.
+
+    A file that is too large to be looked at is in the list as well.
+    """
+    files = [path, *beside(path)]
+    large = [each for each in files if each.stat().st_size > MAX_BYTES]
+    found = _leaks({str(each): each.read_bytes() for each in files if each not in large}, secrets)
+    return [
+        *found,
+        *(f"{each}: larger than {MAX_BYTES >> 20} MiB, so nobody has looked for secrets" for each in large),
+    ]
 
 
 def _leaks(contents: dict[str, bytes], secrets: Secrets) -> list[str]:

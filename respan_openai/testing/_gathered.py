@@ -1,9 +1,11 @@
 """The gateway's parameters, out of whichever carrier brought them.
 
-1. The top level of the body wins over ``respan_params``, that over ``keywordsai_params``, that over the headers, and
-   those over what holds for the call without standing in it; ``variables`` alone merge inside (reference 000-003).
+1. The top level of the body wins over ``respan_params``, that over ``keywordsai_params``, that over the
+   headers, and those over what holds for the call without standing in it; ``variables`` alone merge inside
+   (reference 000-003).
 2. What cannot be read stays in sight, as it came: a container in the body, a header under its own name.
-3. A name that is OpenAI's too stays in the body if its value has OpenAI's form, and then no lower carrier has a say.
+3. A name that is OpenAI's too stays in the body if its value has OpenAI's form, and then no lower carrier has
+   a say.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ class Gathered(NamedTuple):
 def gathered(body: Body, header: Callable[[str], str | None], params: Mapping[str, Any] | None) -> Gathered:
     """Part *body* from the parameters in it, which are joined with those of the headers and with *params*.
 
-    Names are today's ones, and a parameter that is ``None`` counts as not given. Values stay as they are, unchecked.
+    Names are today's ones; a parameter that is ``None`` counts as not given. Values are not checked.
     """
     from .._params import CONTAINERS, NAMES, merge
 

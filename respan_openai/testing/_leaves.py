@@ -1,29 +1,24 @@
-"""The strings of a JSON document, or of the events of a stream, at the bytes where they stand.
-
-Deltas carry on where the one before left off: strings at the same place of events that are about the same thing make
-up one text, which may hold what none of its parts does.
-"""
+"""The strings of a JSON document, or of the events of a stream, at the bytes where they stand."""
 
 from __future__ import annotations
 
-import json
 import re
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ._encodings import json_pieces, plain_text
+from ._escapes import json_pieces, plain_text
+from ._strings import parsed, strings_of
 
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Sequence
 
-    from ._encodings import Piece
+    from ._splices import Piece
 
     Steps = tuple[str | int, ...]
-    Value: TypeAlias = "str | int | Fields | list[Value] | None"
 
 
-__all__ = ["Fields", "Leaf", "Leaves", "String", "leaves_of", "parsed", "strings_of"]
+__all__ = ["Leaf", "Leaves", "leaves_of"]
 
 
 class Leaf(NamedTuple):
@@ -104,36 +99,7 @@ def leaves_of(data: bytes) -> Leaves | None:
 # -- JSON
 
 
-class Fields(NamedTuple):
-    """An object.
-
-    Attributes:
-        items: Names and values in order, also those of the same name.
-    """
-
-    items: list[tuple[str, Value]]
-
-
 _STRING: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
-
-
-def parsed(text: str, *, strict: bool = True) -> Value:
-    """The value of the JSON *text*; ``None`` for numbers other than integers of at most 18 digits.
-
-    Raises:
-        ValueError: if it is none, or is nested too deep.
-    """
-    try:
-        value: Value = json.loads(
-            text,
-            object_pairs_hook=Fields,
-            parse_int=lambda digits: int(digits) if len(digits) < 19 else None,
-            parse_float=lambda _: None,
-            strict=strict,
-        )
-    except RecursionError:
-        raise ValueError("nested too deep") from None
-    return value
 
 
 def _read(payload: bytes, start: int, found: Leaves, *, strict: bool) -> bool:
@@ -150,57 +116,6 @@ def _read(payload: bytes, start: int, found: Leaves, *, strict: bool) -> bool:
         if string.track is not None:
             found.values.append(Leaf(string.track, string.path, begin, end))
     return True
-
-
-class String(NamedTuple):
-    """A string in a value that was :func:`parsed`.
-
-    Attributes:
-        track: The same for strings that carry on each other, if their values are events; ``None`` for a field's name.
-        path: What leads to it, or to the field.
-        text: What it says.
-    """
-
-    track: Hashable | None
-    path: Steps
-    text: str
-
-
-def strings_of(value: Value, track: tuple[Hashable, ...] = (), path: Steps = ()) -> Iterator[String]:
-    """Each string in *value*, which is :func:`parsed`, in order."""
-    if isinstance(value, str):
-        yield String(track, path, value)
-    elif isinstance(value, Fields):
-        track = track if path else (_subject(value),)
-        for name, inner in value.items:
-            yield String(None, (*path, name), name)
-            yield from strings_of(inner, (*track, name), (*path, name))
-    elif isinstance(value, list):
-        for at, inner in enumerate(value):
-            if isinstance(inner, str | Fields | list):  # and not one of a hundred thousand numbers
-                yield from strings_of(inner, (*track, _index(inner, at)), (*path, at))
-
-
-#: What tells which text an event of the Responses API, or of others that have one delta each, is about.
-_SUBJECT: Final = frozenset({"type", "item_id", "output_index", "content_index", "summary_index", "index"})
-
-
-def _subject(fields: Fields) -> tuple[tuple[str, str | int], ...]:
-    return tuple(
-        sorted(
-            (name, value) for name, value in fields.items if name in _SUBJECT and isinstance(value, str | int)
-        )
-    )
-
-
-def _index(item: Value, at: int) -> str | int:
-    """What tells an item from others: choices and tool calls say their number, and need not come in order."""
-    said = (
-        next((value for name, value in item.items if name == "index"), None)
-        if isinstance(item, Fields)
-        else None
-    )
-    return said if isinstance(said, int) else at
 
 
 # -- events

@@ -46,7 +46,7 @@ _MOST_RULES: Final = 4
 def suggested(differences: Iterable[Difference]) -> list[str]:
     """Rules for what in *differences* looks like noise, as narrow as can be; at most four.
 
-    None for what may be meant: a parameter, a word, a message more or less. The work is bounded for all together.
+    None for what may be meant: a parameter, a word, a message more or less. The work is bounded.
     """
     work = Work()
     rules: dict[str, None] = {}

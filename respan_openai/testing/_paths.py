@@ -1,7 +1,8 @@
 """Paths into a request: read, written, and followed.
 
-A request is a tree of plain values with four roots: its body (``$``, which is left out wherever that is clear), the
-gateway's parameters (``respan``), its query (``?``) and the headers that are compared (``header:``).
+A request is a tree of plain values with four roots: its body (``$``, which is left out wherever that is
+clear), the gateway's parameters (``respan``), its query (``?``) and the headers that are compared
+(``header:``).
 
 ======================  ==========================================================
 ``metadata.run_id``     a field of the body; so is ``$.respan``, if it has one
@@ -112,8 +113,8 @@ def _steps(text: str, rest: str) -> Iterator[Step]:
         found = _STEP.match(rest, at)
         if found is None:
             raise CassetteError(
-                f"{text!r} cannot be read as a path from {rest[at:]!r} on. A path is names with dots between them, [0], "
-                '[*], *, ** for any depth, and ["a name"] for a name with other characters: messages[*].content.'
+                f"{text!r} cannot be read as a path from {rest[at:]!r} on. A path is names with dots between "
+                'them, [0], [*], *, ** for any depth, and ["a name"] for a name with other characters.'
             )
         at = found.end()
         yield _step(found)

@@ -1,9 +1,10 @@
 """Prints JSON so that a person can read it, and a change of one thing changes one line.
 
 1. Keys stay in their order. What fits on a line of :data:`WIDTH` columns is on one line; else there is one line for
-   each item, set in by one blank. The outermost object, and the lists in it, always have a line for each item.
+   each item, set in by one blank. The outermost object, the lists in it, and the lines of a text (``$lines``) always
+   have a line for each item.
 2. A last item that does not fit, behind at most two short ones, begins on their line: ``[431, {``,
-   ``{"role": "user", "content": {"$lines": [``.
+   ``{"role": "user", "content": {"$lines": [``. In a list it has a line of its own if it fits there.
 3. A row, such as an event of a stream, may be :data:`ROW_WIDTH` wide, so that there is one on each line. Numbers fill
    their lines.
 4. Characters stand for themselves, except those that an editor or a terminal would not show as they are.
@@ -35,6 +36,7 @@ ROW_WIDTH: Final = 240
 _MOST_HEADS: Final = 2
 _MOST_HUGS: Final = 2
 _NUMBERS: Final = {int, float}
+_LINES: Final = '"$lines": '
 
 
 def printed(value: Any) -> str:
@@ -49,13 +51,14 @@ def _text(label: str, value: Any, margin: str, *, spread: int = 0, behind: int =
     objects and lists begin on this line before it.
     """
     width = ROW_WIDTH if _is_row(value) else WIDTH
-    flat = None if spread and _items(value) else _flat(label, value, width - len(margin) - behind)
+    is_spread = (spread and _items(value)) or label.endswith(_LINES)
+    flat = None if is_spread else _flat(label, value, width - len(margin) - behind)
     if flat is not None:
         return flat
     if not _items(value):
         return label + _scalar(value)
     opening, closing = "{}" if is_object(value) else "[]"
-    heads = _heads(value) if not spread and hugs < _MOST_HUGS else None
+    heads = _heads(value, margin) if not spread and hugs < _MOST_HUGS else None
     if heads is not None:
         key, last = _items(value)[-1]
         head = f"{label}{opening}{heads}{_label(key)}"
@@ -83,10 +86,12 @@ def _label(key: str | None) -> str:
     return "" if key is None else f"{_quoted(key)}: "
 
 
-def _heads(value: Any) -> str | None:
-    """What is before the last item, if that may begin on its line."""
-    *heads, (_, last) = _items(value)
+def _heads(value: Any, margin: str) -> str | None:
+    """What is before the last item, if that has to begin on its line; else ``None``."""
+    *heads, (key, last) = _items(value)
     if len(heads) > _MOST_HEADS or not _items(last) or any(_items(item) for _, item in heads):
+        return None
+    if is_list(value) and _flat("", last, WIDTH - len(margin) - 2) is not None:
         return None
     text = "".join(f"{_label(key)}{_scalar(item)}, " for key, item in heads)
     return text if len(text) < WIDTH // 2 else None
@@ -108,7 +113,7 @@ def _flat(label: str, value: Any, room: int) -> str | None:
     for part in _parts(value):
         parts.append(part)
         room -= len(part)
-        if room < 0:
+        if room < 0 or part == _LINES:
             return None
     return "".join(parts)
 

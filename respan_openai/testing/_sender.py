@@ -17,8 +17,8 @@ __all__ = ["sent_from"]
 
 #: What may lie between the user's line and the network, besides the standard library.
 _BETWEEN: Final = frozenset({
-    "anyio", "greenlet", "httpcore", "httpcore2", "httpx", "httpx2", "openai", "sniffio", "tenacity", "trio", "wrapt",
-    __name__.partition(".")[0],
+    "anyio", "greenlet", "httpcore", "httpcore2", "httpx", "httpx2", "openai", "sniffio", "tenacity", "trio",
+    "wrapt", __name__.partition(".")[0],
 })  # fmt: skip
 
 #: Folders of code that is somebody else's.
@@ -26,9 +26,9 @@ _INSTALLED: Final = frozenset({"site-packages", "dist-packages"})
 
 
 def sent_from() -> str | None:
-    """``app/agent.py:41 in plan()``: the innermost line that belongs to nobody else; ``None`` if there is none.
+    """``app/agent.py:41 in plan()``: the innermost line of nobody else's; ``None`` if there is none.
 
-    A line of a framework is taken where no line of the user's own is left, as in a task that the framework started.
+    A line of a framework is taken where none of the user's own is left, as in a task that it started.
     """
     frames = [frame for frame in _outwards() if _package(frame) not in _BETWEEN | sys.stdlib_module_names]
     own = [frame for frame in frames if _INSTALLED.isdisjoint(Path(frame.f_code.co_filename).parts)]

@@ -36,7 +36,7 @@ _KINDS: Final = {
 
 
 def printable(text: str) -> str:
-    """*text* with what does not print written as an escape: line ends, controls, marks that change direction."""
+    """*text* with escapes for what does not print: line ends, controls, marks that change direction."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
@@ -62,7 +62,7 @@ def _labelled(value: Any) -> Any:
 
 
 def label(text: str) -> str | None:
-    """``<png 34 kB sha 9f2c41ab…>`` for base64 and for data URLs: kind, size, SHA-256; ``None`` for any other text."""
+    """``<png 34 kB sha 9f2c41ab…>`` for base64 and data URLs: kind, size, SHA-256; else ``None``."""
     url = _DATA_URL.match(text)
     data = text[url.end() :] if url else text
     if (len(data) < _LEAST and not url) or not _BASE64.fullmatch(data):

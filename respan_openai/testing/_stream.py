@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ._framing import NEWLINES, Frame, frame_of
-from ._shapes import REPAIR, Misshapen, a_string, an_object, is_object, list_of, of_kind
+from ._shapes import REPAIR, Misshapen, a_string, an_object, is_list, is_object, list_of, of_kind
 from ._styles import COMPACT, STYLES, Style, a_style, narrowed, written
 
 
@@ -78,7 +78,9 @@ def _shared(objects: Sequence[Object]) -> tuple[Object, Sequence[str]]:
         return {}, ()
     least = len(objects) - (len(objects) >= _MANY)
     model = objects[len(objects) // 2]
-    shared = {key: value for key, value in model.items() if _count(objects, key, value) >= least}
+    # Not what is nested: those are the fields that the answer is in.
+    plain = {key: value for key, value in model.items() if not is_object(value) and not is_list(value)}
+    shared = {key: value for key, value in plain.items() if _count(objects, key, value) >= least}
     is_in_front = list({**shared, **model}) == list(model)
     return shared, () if is_in_front else list(model)
 

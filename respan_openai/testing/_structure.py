@@ -21,7 +21,8 @@ class Change(NamedTuple):
     Attributes:
         severity: ``info``: there is something new; ``warning``: something is gone, or another model answered;
             ``error``: something is of another type, so that code which reads it may break.
-        place: Where: ``body.choices[].message.content``, ``events[response.completed].response.usage``, ``status``.
+        place: Where: ``body.choices[].message.content``, ``events[response.completed].response.usage``,
+            ``status``.
         what: What happened there, without any content.
     """
 
@@ -118,7 +119,7 @@ def _in_parts(
 
 
 def in_names(before: str, behind: str, old: Iterable[str], new: Iterable[str]) -> Iterator[Change]:
-    """Which of the names *old* are gone, and which *new* ones there are; each between *before* and *behind*."""
+    """Which of the names *old* are gone, and which are *new*; each is told between *before* and *behind*."""
     was, is_now = dict.fromkeys(old), dict.fromkeys(new)
     for name in was:
         if name not in is_now:

@@ -11,16 +11,19 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from ._base64 import depth_of, runs
 from ._credentials import SHAPES, is_credential, is_field_of_secrets
-from ._encodings import DEEPEST, LAYERS, Edit, applied, blanked, mapped, plain_text, runs
+from ._escapes import DEEPEST, LAYERS, plain_text
 from ._leaves import leaves_of
+from ._splices import Edit, applied, blanked, mapped
 from .secrets import MASKED, is_placeholder
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from ._encodings import Layer, Run
+    from ._base64 import Run
+    from ._escapes import Layer
     from ._hooks import Hooks
     from ._leaves import Leaf, Leaves
     from .secrets import Secrets
@@ -149,7 +152,7 @@ class Sweep:
 
     def _in_run(self, run: Run, depth: int) -> Edit | None:
         for offset, text in run.undone():
-            edits = self.edits(text, depth - 1)
+            edits = self.edits(text, depth_of(text, depth - 1))
             if edits:
                 return run.edited(offset, text, edits)
         return None

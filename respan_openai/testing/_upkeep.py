@@ -1,4 +1,4 @@
-"""What changes cassettes: dropping recordings, moving a file to another test, redacting once more, bringing in others."""
+"""What changes cassettes: dropping calls, moving a file to another test, redacting anew, importing."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from operator import ne
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from ._conversation import counted
 from ._files import cassettes_in, opened, removed, write
 from ._yaml import MAX_BYTES
 from .errors import CassetteError
@@ -34,8 +35,8 @@ __all__ = ["import_from", "move", "prune", "scrub"]
 def prune(report: Path, out: TextIO, *, dry_run: bool = False) -> int:
     """Drop the recordings and the files that *report* says no test has used; with *dry_run* only say which.
 
-    A file without a recording left is removed. One that has changed since the report is left alone, and then the
-    result is 1.
+    A file without a recording left is removed. One that has changed since the report is left alone, and then
+    the result is 1.
 
     Raises:
         CassetteError: if the report, or a cassette in it, cannot be read, or one cannot be written.
@@ -77,8 +78,8 @@ def move(path: Path, test: str, out: TextIO) -> int:
     """Make *path* the cassette of *test*, a node id, because that is what its test is called now.
 
     Raises:
-        CassetteError: if the cassette cannot be read or written, it is not named after its test, or the other test has
-            one already.
+        CassetteError: if the cassette cannot be read or written, it is not named after its test, or the other
+            test has one already.
     """
     tape = opened(path)
     target = _moved(path, tape.test or "", test)
@@ -106,7 +107,7 @@ def _moved(path: Path, old: str, new: str) -> Path | None:
 
 
 def _beside(folder: Path, old: str, new: str) -> Path:
-    """The folder for cassettes beside the file of the test *new*, if *folder* is the one beside that of *old*."""
+    """The folder for cassettes beside the test *new*, if *folder* is the one beside the test *old*."""
     was, is_now = (PurePosixPath(test.partition("::")[0]).parent.parts for test in (old, new))
     around = folder.parent.parts
     root = len(around) - len(was)
@@ -119,7 +120,8 @@ def scrub(paths: Sequence[Path], out: TextIO, *, redact: Sequence[str] = ()) -> 
     *redact* names further ones, as the option of a cassette does.
 
     Raises:
-        CassetteError: if a cassette cannot be read or written, or if a secret is left that cannot be replaced.
+        CassetteError: if a cassette cannot be read or written, or if a secret is left that cannot be
+            replaced.
     """
     for path in cassettes_in(paths):
         tape, redactor = opened(path), Redactor(Secrets(), redact)
@@ -136,7 +138,8 @@ def scrub(paths: Sequence[Path], out: TextIO, *, redact: Sequence[str] = ()) -> 
 def import_from(
     source: str, paths: Sequence[Path], out: TextIO, *, folder: Path | None = None, redact: Sequence[str] = ()
 ) -> int:
-    """Write a cassette of ours for each of *source*'s (``vcr`` or ``cassetter``), of the same name and ``.json``.
+    """Write a cassette of ours for each of *source*'s (``vcr`` or ``cassetter``), of the same name and
+    ``.json``.
 
     Args:
         source: Whose cassettes they are.
@@ -146,8 +149,8 @@ def import_from(
         redact: Further secrets, as the option of a cassette names them.
 
     Raises:
-        CassetteError: if a file cannot be read as such a cassette, there is one of ours already, or a secret is left in
-            it that cannot be replaced.
+        CassetteError: if a file cannot be read as such a cassette, there is one of ours already, or a secret
+            is left in it that cannot be replaced.
     """
     for path in paths:
         target = (path.parent if folder is None else folder) / f"{path.stem}.json"
@@ -156,7 +159,7 @@ def import_from(
         redactor = Redactor(Secrets(), redact)
         calls = tuple(redactor.calls(_foreign(source, path, redactor.secrets)))
         write(target, Tape(calls), redactor.secrets)
-        out.write(f"{path}: {len(calls)} recordings, now {target}\n")
+        out.write(f"{path}: {counted(len(calls), 'recording')}, now {target}\n")
     return 0
 
 

@@ -61,7 +61,7 @@ def pieces(old: str, new: str, work: Work) -> list[Piece]:
 
 
 def _shared(old: str, new: str) -> int:
-    """How many characters are equal at the start; by halves, because comparing slices costs nearly nothing."""
+    """How many characters are equal at the start; by halves, because comparing slices is cheap."""
     low, high = 0, min(len(old), len(new))
     while low < high:
         half = (low + high + 1) // 2

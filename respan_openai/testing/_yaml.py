@@ -1,8 +1,8 @@
 """YAML of others, read so that it can do no harm: plain values, no tags, bounded in size.
 
-PyYAML reads version 1.1 of the language, in which an unquoted ``2026-11-21`` is a date and ``1:30`` is a number. What
-was written by it comes back so; what a writer of version 1.2 left unquoted does not, and is read by that one's rules
-(YAML 1.2.2, 10.3.2, core schema).
+PyYAML reads version 1.1 of the language, in which an unquoted ``2026-11-21`` is a date and ``1:30`` is a
+number. What was written by it comes back so; what a writer of version 1.2 left unquoted does not, and is read
+by that one's rules (YAML 1.2.2, 10.3.2, core schema).
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def read_yaml(content: bytes, *, core: bool) -> Any:
     """The values in *content*, by the rules of YAML 1.2's core schema if *core*, else by those of 1.1.
 
     Raises:
-        CassetteError: if it is no YAML or has tags of some program's own, is larger than ``MAX_BYTES`` or too deep; or
-            if PyYAML is not installed.
+        CassetteError: if it is no YAML or has tags of some program's own, is larger than ``MAX_BYTES`` or too
+            deep; or if PyYAML is not installed.
     """
     if len(content) > MAX_BYTES:
         raise CassetteError(f"larger than {MAX_BYTES >> 20} MiB, so it is not read.")
@@ -89,7 +89,7 @@ _PLAIN: Final = (
 
 def _core_loader(yaml: Any) -> Any:
     class Core(yaml.SafeLoader):  # type: ignore[misc]
-        yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 -- PyYAML copies it when something is added
+        yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 -- PyYAML copies it to add
 
     for name, pattern, firsts in _PLAIN:
         first = [*firsts, ""] if name == "null" else list(firsts)

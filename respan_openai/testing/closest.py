@@ -40,9 +40,9 @@ class Closest(NamedTuple):
 
 
 def closest(miss: Miss, question: Question) -> Closest | None:
-    """The recording that is most like *question*, of equal ones the first unused; ``None`` if none has its method and path.
+    """The recording that is most like *question*; ``None`` if none has its method and path.
 
-    For a question out of order it is the recording whose turn it is.
+    Of equally good ones it is the first unused; for a question out of order, the one whose turn it is.
     """
     if miss.expected is not None:
         return _closest(miss, question, miss.expected)

@@ -1,7 +1,7 @@
 """``respan-openai cassettes``: look after recorded calls.
 
-Each command is a function that writes lines to *out* and returns what the process exits with: 0, or 1 for what somebody
-has to see to. ``main`` reads the arguments; it needs nothing but the standard library.
+Each command is a function that writes lines to *out* and returns what the process exits with: 0, or 1 for
+what somebody has to see to. ``main`` reads the arguments; it needs nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ._contrast import contrast
-from ._conversation import conversation
+from ._conversation import conversation, counted
 from ._files import cassettes_in, leaks_in, opened
 from ._shown import printable
 from ._upkeep import import_from, move, prune, scrub
@@ -26,6 +26,8 @@ from .secrets import Secrets
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import TextIO
+
+    from .recording import Tape
 
 
 __all__ = ["PASSED_ON", "check", "diff", "listed", "main", "show"]
@@ -42,8 +44,8 @@ PASSED_ON: Final = {
 def check(paths: Sequence[Path], out: TextIO) -> int:
     """Look for secrets, and for files that cannot be read; name the place, never a value. 1 if there is any.
 
-    Secrets are what looks like a key, and the values of the environment's ``*_KEY``, ``*_TOKEN``, ``*_SECRET`` and
-    ``*_PASSWORD``.
+    Secrets are what looks like a key, and the values of the environment's ``*_KEY``, ``*_TOKEN``,
+    ``*_SECRET`` and ``*_PASSWORD``.
     """
     secrets, found = Secrets(), list[str]()
     for path in cassettes_in(paths):
@@ -60,7 +62,7 @@ def show(paths: Sequence[Path], out: TextIO, *, only: int | None = None) -> int:
     """Write what was said, call by call; *only* the one of that number, counted from 1, if it is given."""
     for path in cassettes_in(paths):
         tape = opened(path)
-        out.write(f"{path}  {_about(path)}\n")
+        out.write(f"{path}  {_about(tape)}\n")
         for number, recorded in enumerate(tape.calls, 1):
             if only in {None, number}:
                 out.writelines(f"{line}\n" for line in conversation(number, recorded))
@@ -75,20 +77,22 @@ def diff(old: Path, new: Path, out: TextIO) -> int:
 
 
 def listed(paths: Sequence[Path], out: TextIO, *, unused: Path | None = None) -> int:
-    """Write a line for each cassette; with *unused*, a report, only for what no test has used: then 1 if there is any."""
+    """Write a line for each cassette; with *unused*, a report, only for what no test has used.
+
+    Then it is 1 if there is any.
+    """
     if unused is not None:
         lines = [*_unused(unused)]
         out.writelines(f"{line}\n" for line in lines)
         return 1 if lines else 0
-    out.writelines(f"{path}  {_about(path)}\n" for path in cassettes_in(paths))
+    out.writelines(f"{path}  {_about(opened(path))}\n" for path in cassettes_in(paths))
     return 0
 
 
-def _about(path: Path) -> str:
-    tape = opened(path)
+def _about(tape: Tape) -> str:
     origins = Counter(call.origin for call in tape.calls if call.origin is not None)
     words = [
-        f"{len(tape.calls)} calls",
+        counted(len(tape.calls), "call"),
         *(f"{count} from {origin}" for origin, count in sorted(origins.items())),
         f"recorded {tape.recorded}" if tape.recorded else "",
         f"with {tape.by}" if tape.by else "",
@@ -109,10 +113,11 @@ def _unused(report: Path) -> Iterator[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command that *argv* says, by default the process's own arguments; returns what it is to exit with.
+    """Run the command that *argv* says, by default the process's own arguments; returns what it is to exit
+    with.
 
-    0 if all is well, 1 if something is found or cannot be done, 2 if the arguments cannot be read. What cannot be done
-    is said on standard error.
+    0 if all is well, 1 if something is found or cannot be done, 2 if the arguments cannot be read. What
+    cannot be done is said on standard error.
     """
     try:
         asked = _parser().parse_args(argv)
@@ -173,7 +178,7 @@ _COMMANDS: Final[dict[str, _Command]] = {
     "ls": (
         lambda asked, out: listed(asked.paths, out, unused=asked.unused),
         "List cassettes, or what no test uses of them.",
-        {"paths": {**_PATHS, "nargs": "*"}, "--unused": {**_FILE, "help": _REPORT}},
+        {"paths": {**_PATHS, "nargs": "*", "default": [Path()]}, "--unused": {**_FILE, "help": _REPORT}},
     ),
     "prune": (
         lambda asked, out: prune(asked.report, out, dry_run=asked.dry_run),
@@ -204,7 +209,3 @@ _COMMANDS: Final[dict[str, _Command]] = {
         },
     ),
 }
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,8 +2,8 @@
 
 1. Items of lists are aligned: one that was inserted does not make all later ones differ.
 2. Two texts are compared word by word.
-3. The work is bounded: no more than ``MOST_WORK`` pairs of words, items and fields are compared, and once that is spent
-   a value counts as changed as a whole. All else is linear in the size of both.
+3. The work is bounded: no more than ``MOST_WORK`` pairs of words, items and fields are compared, and once
+   that is spent a value counts as changed as a whole. All else is linear in the size of both.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def _note(what: str, path: Path, is_within: bool) -> str:
 def text_of(difference: Difference, work: Work | None = None) -> str:
     """What *difference* is, in one line of unbounded length: the change itself, without the place.
 
-    ``0.2 → 0.3``; ``{+"role": "user", "content": "hi"+}``; ``…196 words… bot. Today is [-2026-11-20-]{+2026-11-21+}.``
+    ``0.2 → 0.3``; ``{+"role": "user", "content": "hi"+}``; ``…196 words… Today is [-Monday-]{+Tuesday+}.``
     """
     old, new = difference.recorded, difference.asked
     if difference.kind == "added":

@@ -30,7 +30,8 @@ class Fault:
     """One failure: when it happens, and what happens. Made with :meth:`of`, which checks it.
 
     Attributes:
-        at: From which request of the test on, of all its requests, counted from 1; ``None``: from the next on.
+        at: From which request of the test on, of all its requests, counted from 1; ``None``: from the next
+            on.
         path: Only for requests to this path, such as ``/embeddings``; ``None`` for any.
         times: How many requests it meets; ``None``: one, or with *rate* any number.
         rate: Chance for each of them, above 0 and at most 1; ``None`` for all.
@@ -38,9 +39,10 @@ class Fault:
         status: An error answer of this status, 400 to 599, in OpenAI's shape.
         retry_after: Seconds that the error answer asks to wait.
         timeout: ``read``: no answer comes in time; ``connect``: no connection.
-        disconnect_after: The recorded answer breaks off behind so many events; one that is no stream breaks off
-            in its middle, or with 0 before its first byte.
-        malformed: Of the recorded answer, or of its first event that holds an object, the second half is missing.
+        disconnect_after: The recorded answer breaks off behind so many events; one that is no stream breaks
+            off in its middle, or with 0 before its first byte.
+        malformed: Of the recorded answer, or of its first event that holds an object, the second half is
+            missing.
         truncate_bytes: The recorded answer ends after so many bytes, as if that were all.
         latency: Seconds before whatever comes; alone it delays the recorded answer and changes nothing.
     """
@@ -60,7 +62,8 @@ class Fault:
 
     @classmethod
     def of(cls, **spec: Any) -> Fault:
-        """The failure that *spec* describes by the names of the attributes; ``None`` is as if it were not there.
+        """The failure that *spec* describes by the names of the attributes; ``None`` is as if it were not
+        there.
 
         Raises:
             CassetteError: for an unknown name, a value out of range, no effect or more than one, or a setting
@@ -82,8 +85,8 @@ class Fault:
     def applied(self, answer: Answer | None) -> Answer:
         """What is played in the place of *answer*, which was recorded for the request, or ``None``.
 
-        Where there is nothing to cut, because nothing was recorded or no answer began, the connection breaks off
-        before an answer begins.
+        Where there is nothing to cut, because nothing was recorded or no answer began, the connection breaks
+        off before an answer begins.
 
         Raises:
             CassetteError: if the fault only delays, and there is nothing to delay.
@@ -101,7 +104,8 @@ class Fault:
 
     def _chance(self, number: int) -> float:
         # A draw of its own for each request: it does not depend on the order in which threads come here.
-        return random.Random(f"{self.seed or 0}:{number}").random()  # noqa: S311 -- to be repeated, not to be secret
+        chance = random.Random(f"{self.seed or 0}:{number}")  # noqa: S311 -- to be repeated, no secret
+        return chance.random()
 
 
 class Faults:

@@ -78,16 +78,18 @@ def dumps(tape: Tape, files: dict[str, bytes], *, name: str) -> str:
     head = {"respan_cassette": FORMAT, "test": tape.test, "recorded": tape.recorded, "with": tape.by}
     calls = [_call(call, Beside(files, f"{name}.d", at)) for at, call in enumerate(tape.calls, 1)]
     fields = {**{key: value for key, value in head.items() if value is not None}, "calls": calls}
-    if place := deepest(fields, _MOST_LEVELS):
+    _check_depth(fields)
+    tree = marked(fields)
+    _check_depth(tree)  # once more, because a mark may add levels
+    return printed(tree)
+
+
+def _check_depth(tree: Any) -> None:
+    if place := deepest(tree, MAX_DEPTH):
         raise CassetteError(
-            f"{show(place)}: is nested deeper than the {_MOST_LEVELS} levels that are kept. "
+            f"{show(place)}: is nested deeper than the {MAX_DEPTH} levels of a cassette. "
             "Record the test without this call."
         )
-    return printed(marked(fields))
-
-
-#: Fewer than are read, because a mark adds levels.
-_MOST_LEVELS: Final = MAX_DEPTH - 10
 
 
 def _call(call: Recorded, beside: Beside) -> Fields:

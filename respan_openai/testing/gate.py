@@ -10,9 +10,12 @@ import re
 from base64 import b64decode
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from ._base64 import depth_of, runs
 from ._credentials import SHAPES, is_field_of_secrets
-from ._encodings import DEEPEST, Edit, blanked, forms
-from ._leaves import Fields, leaves_of, parsed, strings_of
+from ._escapes import DEEPEST, LAYERS
+from ._leaves import leaves_of
+from ._splices import Edit, blanked
+from ._strings import Fields, parsed, strings_of
 from ._sweep import SHORTEST_IN_BASE64
 from .secrets import is_placeholder
 
@@ -20,7 +23,7 @@ from .secrets import is_placeholder
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
 
-    from ._leaves import Value
+    from ._strings import Value
     from .secrets import Secrets
 
     Steps = tuple[str | int, ...]
@@ -64,28 +67,22 @@ class _Gate:
         self._shortest = min(secrets.shortest, SHORTEST_IN_BASE64)
 
     def in_lines(self, data: bytes) -> Iterator[Leak]:
-        lines = enumerate(data.splitlines(), 1)
-        whole = list(self._in_text(data))
-        found = (
-            [Leak(f"line {number}", what) for number, line in lines for what in self._in_text(line)]
-            if whole
-            else []
-        )
-        yield from found
-        yield from (Leak("the whole", what) for what in whole if what not in {leak.what for leak in found})
+        whole = dict.fromkeys(self._in_text(data))
+        for number, line in enumerate(data.splitlines() if whole else (), 1):
+            for what in self._in_text(line):
+                whole.pop(what, None)
+                yield Leak(f"line {number}", what)
+        yield from (Leak("the whole", what) for what in whole)
 
     def in_document(self, document: Value) -> Iterator[Leak]:
         for path, text in _texts(document):
-            for what in self._in_text(text):
-                yield Leak(self._shown(path), what)
+            yield from (Leak(self._shown(path), what) for what in self._in_text(text))
         for string in strings_of(document):
-            if string.track is not None and _is_uncovered(
-                string.path, string.text.encode("utf-8", "surrogatepass")
-            ):
+            if string.track is not None and _is_uncovered(string.path, string.data):
                 yield Leak(self._shown(string.path), _IN_FIELD)
 
     def _in_text(self, data: bytes, depth: int = DEEPEST) -> Iterator[str]:
-        for form in forms(data, self._shortest, depth):
+        for form in _forms(data, self._shortest, depth):
             yield from self._in_plain(form)
             leaves = leaves_of(form) if depth else None
             if leaves is not None:
@@ -121,14 +118,23 @@ def _is_uncovered(path: Sequence[object], text: bytes) -> bool:
     return bool(text) and is_field_of_secrets(path) and not is_placeholder(text)
 
 
+def _forms(data: bytes, shortest: int, depth: int) -> Iterator[bytes]:
+    """*data*, and whatever it may mean, up to *depth* forms deep; in base64 at least *shortest* bytes."""
+    yield data
+    if depth:
+        for layer in LAYERS:
+            text = layer.undone(data)
+            yield from () if text is None else _forms(text, shortest, depth - 1)
+        for text in (text for run in runs(data, shortest) for _, text in run.undone()):
+            yield from _forms(text, shortest, depth_of(text, depth - 1))
+
+
 # -- what a document says in parts
 
 
 def _texts(document: Value) -> Iterator[Text]:
     """Each string of *document*, and each text that is in parts there."""
-    yield from (
-        (string.path, string.text.encode("utf-8", "surrogatepass")) for string in strings_of(document)
-    )
+    yield from ((string.path, string.data) for string in strings_of(document))
     yield from _joined(document, ())
 
 
@@ -151,13 +157,11 @@ _SEPARATORS: Final = {"$joined": "", "$lines": "\n"}
 
 def _of_rows(rows: Sequence[list[Value]], path: Steps) -> Iterator[Text]:
     """The texts of a stream; a row is a list of when an event or chunk came, perhaps words, and what it said."""
-    tracks: dict[Hashable, list[str]] = {}
+    tracks: dict[Hashable, list[bytes]] = {}
     for string in (string for row in rows for string in strings_of(row[-1])):
         if string.track is not None:
-            tracks.setdefault(string.track, []).append(string.text)
-    yield from (
-        (path, "".join(texts).encode("utf-8", "surrogatepass")) for texts in tracks.values() if len(texts) > 1
-    )
+            tracks.setdefault(string.track, []).append(string.data)
+    yield from ((path, b"".join(texts)) for texts in tracks.values() if len(texts) > 1)
     if any("base64" in row[1:-1] for row in rows):
         yield path, b"".join(map(_chunk, rows))
 

@@ -1,7 +1,7 @@
 """What other tools have recorded, as recordings of ours: cassettes of vcrpy and of cassetter.
 
-Both are lists of interactions, each with a request and a response. When chunks came is not in them: a stream becomes
-one chunk for each event, all at once.
+Both are lists of interactions, each with a request and a response. When chunks came is not in them: a stream
+becomes one chunk for each event, all at once.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a test run has not used: recordings that no test asked for, and files that belong to no test.
 
-One run notes it, and ``cassettes prune`` reads it. A file that has changed in between is left alone, because the numbers
-of its calls may be those of others by now.
+One run notes it, and ``cassettes prune`` reads it. A file that has changed in between is left alone, because
+the numbers of its calls may be those of others by now.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ def _leftovers(report: Any) -> Leftovers:
     if report["respan_leftovers"] != 1:
         raise ValueError
     unused = {
-        path: Unused(each["sha256"], _numbers(each["calls"])) for path, each in report["unused"].items()
+        path: Unused(_text(each["sha256"]), _numbers(each["calls"]))
+        for path, each in report["unused"].items()
     }
     return Leftovers(unused, tuple(map(_text, report["orphans"])))
 

@@ -49,9 +49,9 @@ class Miss(NamedTuple):
     """Why nothing answers a question.
 
     Attributes:
-        reason: ``empty``: nothing is recorded at all; ``path``: nothing with this method and path; ``differs``: nothing
-            that is the same; ``used up``: the same was recorded, and taken as often; ``order``: it is recorded for
-            later.
+        reason: ``empty``: nothing is recorded at all; ``path``: nothing with this method and path;
+            ``differs``: nothing that is the same; ``used up``: the same was recorded, and taken as often;
+            ``order``: it is recorded for later.
         library: Where it was looked for.
         recorded: How often the same question was recorded.
         asked: How often it was asked by now.
@@ -68,15 +68,16 @@ class Miss(NamedTuple):
 class Library:
     """Recordings, each of which answers its question once; the first recorded is the first taken.
 
-    A question is looked up by its key, at the same cost however many recordings there are. Every method may be called
-    from several threads, and no recording is taken twice.
+    A question is looked up by its key, at the same cost however many recordings there are. Every method may
+    be called from several threads, and no recording is taken twice.
 
     Args:
         recorded: The cassette's own.
         rules: What makes two questions the same.
-        ordered: Whether questions must be asked in the order in which they were recorded; each sequence has its own.
-        repeats: What becomes of a question that was recorded n times and is asked once more: ``error`` is a miss,
-            ``last`` gives the last recording again.
+        ordered: Whether questions must be asked in the order in which they were recorded; each sequence has
+            its own.
+        repeats: What becomes of a question that was recorded n times and is asked once more: ``error`` is a
+            miss, ``last`` gives the last recording again.
         extra: Further sequences, looked into in order where the own one has nothing left.
     """
 

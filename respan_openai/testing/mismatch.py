@@ -5,19 +5,16 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ._edits import Work
-from ._noise import suggested
 from ._plain import is_object
 from ._sender import sent_from
 from ._shown import clipped, printable
-from .closest import closest
-from .difference import text_of
 from .recording import Json, Multipart
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from ._edits import Work
     from .closest import Closest
     from .difference import Difference
     from .match import Held, Miss
@@ -41,8 +38,8 @@ _LONGEST_DIFFERENCE: Final = 260
 class CassetteMismatch(BaseException):
     """A request that no recording answers; its text is what :func:`describe` says.
 
-    Not an ``Exception``: the SDK would take it for a failed connection and send the request again, and an ``except
-    Exception`` in the code under test would hide that it asked something else.
+    Not an ``Exception``: the SDK would take it for a failed connection and send the request again, and an
+    ``except Exception`` in the code under test would hide that it asked something else.
     """
 
 
@@ -89,10 +86,13 @@ def describe(
         mode: The mode that the cassette is in.
         exists: Whether the file does.
     """
+    from .closest import closest
+
     case = _CASES[miss.reason if exists or miss.reason != "empty" else "no file"]
     call = f"call #{number}" + (" of this test" if test else "")
-    place = f"{question.method} {question.path}"
-    headline = case.headline.format(call=call, place=place, asked=miss.asked, recorded=miss.recorded)
+    headline = case.headline.format(
+        call=call, place=_place(question), asked=miss.asked, recorded=miss.recorded
+    )
     near = closest(miss, question)
     return "\n".join([
         *_beside(f"respan cassette: {headline}", printable(file)),
@@ -119,8 +119,8 @@ def _beside(text: str, aside: str) -> list[str]:
 def _summary(question: Question) -> str:
     fields = _fields(question)
     model = [f"model={fields['model']}"] if isinstance(fields.get("model"), str) else []
-    stream = ["stream"] if fields.get("stream") in {True, "true"} else []
-    return "  ".join([f"{question.method} {question.path}", *model, *stream])
+    stream = ["stream"] if fields.get("stream") in (True, "true") else []  # not a set: it may be a list
+    return "  ".join([_place(question), *model, *stream])
 
 
 def _fields(question: Question) -> Mapping[str, Any]:
@@ -138,8 +138,7 @@ def _nearest(miss: Miss, near: Closest | None) -> Iterator[str]:
         return
     name = f"{'expected now' if miss.expected else 'closest'}: {_name(miss, near.held)}"
     if near.is_elsewhere:
-        recorded = near.held.recorded.question
-        yield _line(f"  {name}, {recorded.method} {recorded.path}")
+        yield _line(f"  {name}, {_place(near.held.recorded.question)}")
         return
     used = "already used" if near.held.is_used else "not yet used"
     count = len(near.differences)
@@ -155,8 +154,9 @@ def _name(miss: Miss, held: Held) -> str:
 
 
 def _told(differences: Sequence[Difference]) -> list[str]:
-    lines: list[str] = []
-    work = Work()
+    from ._edits import Work
+
+    lines, work = list[str](), Work()
     column = min(max((len(each.path) for each in differences), default=0), 24)
     for at, difference in enumerate(differences):
         more = _wrapped(difference, column, work)
@@ -169,6 +169,8 @@ def _told(differences: Sequence[Difference]) -> list[str]:
 def _wrapped(difference: Difference, column: int, work: Work) -> list[str]:
     import textwrap
 
+    from .difference import text_of
+
     text = text_of(difference, work)
     short = text if len(text) <= _LONGEST_DIFFERENCE else f"{text[:_LONGEST_DIFFERENCE]} […]"
     path = f"    {clipped(printable(difference.path), 80):<{column}}  "
@@ -179,13 +181,16 @@ def _wrapped(difference: Difference, column: int, work: Work) -> list[str]:
 
 
 def _state(miss: Miss, near: Closest | None, mode: str) -> str:
-    holds = [held for held in miss.library.holds() if not held.source]
-    left = [held for held in holds if not held.is_used and (near is None or held.number != near.held.number)]
-    names = [
-        f"call {held.number}  {held.recorded.question.method} {held.recorded.question.path}" for held in left
-    ]
-    also = f".   also recorded, unused: {', '.join(names[:3])}" if names else ""
-    return f"mode {mode}.   used so far: {len(holds) - sum(not held.is_used for held in holds)}/{len(holds)}{also}"
+    library = miss.library
+    left = [held for held in library.holds() if not (held.source or held.is_used)]
+    others = [held for held in left if near is None or held.number != near.held.number]
+    names = [f"call {held.number}  {_place(held.recorded.question)}" for held in others[:3]]
+    also = f".   also recorded, unused: {', '.join(names)}" if names else ""
+    return f"mode {mode}.   used so far: {len(library) - len(left)}/{len(library)}{also}"
+
+
+def _place(question: Question) -> str:
+    return f"{question.method} {question.path}"
 
 
 # -- what to do
@@ -193,6 +198,8 @@ def _state(miss: Miss, near: Closest | None, mode: str) -> str:
 
 def _advice(case: _Case, near: Closest | None, test: str | None, file: str) -> Iterator[str]:
     yield f"  {case.advice:<10}  {_command(test, file, case.mode)}"
+    from ._noise import suggested
+
     rules = suggested(near.differences) if near and not near.is_elsewhere else []
     if rules:
         yield f"  {'noise?':<10}  ignore = {json.dumps(rules, ensure_ascii=not ''.join(rules).isprintable())}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from .errors import CassetteError
 
@@ -79,16 +79,22 @@ class Options:
         object.__setattr__(self, "mode", _ALIASES.get(self.mode, self.mode))
         for name, words in _WORDS.items():
             if getattr(self, name) not in words:
-                raise CassetteError(f"{name}={_shown(getattr(self, name))}: expected one of {', '.join(words)}.")
+                raise CassetteError(
+                    f"{name}={_shown(getattr(self, name))}: expected one of {', '.join(words)}."
+                )
         for name in ("match", "ignore", "redact", "faults", "extra", "keep_headers"):
             if isinstance(getattr(self, name), str):
                 raise CassetteError(f"{name} must be a list, even of one.")
-        if self.max_age is not None and not (isinstance(self.max_age, str) and _AGE.fullmatch(self.max_age)):
+        if self.max_age is not None and not _AGE.fullmatch(str(self.max_age)):
             raise CassetteError("max_age must be a number of days, weeks or years, such as 90d, 12w or 1y.")
         if not _is_timing(self.timing):
-            raise CassetteError('timing must be a number, "recorded", or {"ttft": seconds, "tps": chunks per second}.')
+            raise CassetteError(
+                'timing must be a number, "recorded", or {"ttft": seconds, "tps": chunks per second}.'
+            )
         if not (self.split in {"recorded", "event", "byte"} or type(self.split) is int):
-            raise CassetteError("split must be recorded, event, byte, or a whole number that seeds random cuts.")
+            raise CassetteError(
+                "split must be recorded, event, byte, or a whole number that seeds random cuts."
+            )
 
     @property
     def max_days(self) -> int | None:
@@ -106,7 +112,9 @@ class Options:
         merged: dict[str, Any] = {}
         for name, value in (item for layer in layers for item in layer.items()):
             if name not in _NAMES:
-                raise CassetteError(f"{_shown(name)} is no option of a cassette; there are: {', '.join(sorted(_NAMES))}.")
+                raise CassetteError(
+                    f"{_shown(name)} is no option of a cassette; there are: {', '.join(sorted(_NAMES))}."
+                )
             merged[name] = [*merged.get(name, ()), *value] if name in _ADDING else value
         return cls(**merged)
 
@@ -129,7 +137,8 @@ def _shown(value: object) -> str:
 
 def _is_timing(value: object) -> bool:
     if isinstance(value, dict):
-        return set(value) <= {"ttft", "tps", "jitter"} and all(
-            isinstance(each, int | float) and each >= 0 for each in value.values()
+        speeds = cast("dict[object, object]", value)
+        return speeds.keys() <= {"ttft", "tps"} and all(
+            isinstance(each, int | float) and each >= 0 for each in speeds.values()
         )
     return value == "recorded" or (isinstance(value, int | float) and value is not True and 0 <= value < 1e6)

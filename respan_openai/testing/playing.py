@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from .._clock import asleep, now, sleep
@@ -66,7 +67,7 @@ def delays_of(answer: Answer, options: Options) -> tuple[float, list[float]]:
     times = [chunk.at for chunk in chunks]
     if not times:
         return share * (answer.failure.at if answer.failure else 0) / 1000, []
-    gaps = [0, *(max(0, later - earlier) for earlier, later in zip(times, times[1:], strict=False))]
+    gaps = [0, *(max(0, later - earlier) for earlier, later in pairwise(times))]
     return share * times[0] / 1000, [share * gap / 1000 for gap in gaps]
 
 
@@ -84,7 +85,8 @@ def _pieces(body: bytes, split: str | int) -> list[bytes]:
         return [body[at : at + 1] for at in range(len(body))]
     if split == "event":
         return [piece for piece in body.replace(b"\n\n", b"\n\n\0\n").split(b"\0\n") if piece]
-    chance, at, pieces = random.Random(split), 0, []  # noqa: S311 -- the same cuts for the same seed
+    chance, at = random.Random(split), 0  # noqa: S311 -- the same cuts for the same seed
+    pieces: list[bytes] = []
     while at < len(body):
         size = chance.randint(1, 64)
         pieces.append(body[at : at + size])
@@ -105,7 +107,10 @@ class Tee:
     """
 
     def __init__(
-        self, began: float, ends: Callable[[list[bytes]], bool], done: Callable[[list[Chunk], str, Failure | None], None]
+        self,
+        began: float,
+        ends: Callable[[list[bytes]], bool],
+        done: Callable[[list[Chunk], str, Failure | None], None],
     ) -> None:
         self._began = began
         self._ends = ends

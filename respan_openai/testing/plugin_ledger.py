@@ -64,14 +64,19 @@ class Ledger:
         self.live += counts.live
         self.unused += counts.unused if passed else 0
         self.saved += counts.saved
-        self.usd += cassette.saved_usd or 0.0
-        self.seconds += cassette.saved_seconds
+        self.usd += getattr(cassette, "saved_usd", None) or 0.0
+        self.seconds += getattr(cassette, "saved_seconds", 0)
 
     def use(self, path: Path, left: Sequence[Recorded] = ()) -> None:
         """Note that a test used *path*, all but what is *left*."""
         numbers = _numbers(path, left) if left else set[int]()
         name = str(path.resolve())
         self.left[name] = self.left.get(name, numbers) & numbers
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether there are cassettes at all."""
+        return bool(self.left or self.folders)
 
     def summary(self) -> str:
         """One line; empty if no cassette had anything to do."""
@@ -102,7 +107,7 @@ class Ledger:
 
 def _numbers(path: Path, left: Sequence[Recorded]) -> set[int]:
     """Where in the file *path* the recordings *left* stand; of equal ones, the last."""
-    from .files import opened
+    from ._files import opened
 
     rest, numbers = [*left], set[int]()
     for number, recorded in reversed([*enumerate(opened(path).calls, 1)]):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
 
 __all__ = ["Guard"]
@@ -46,7 +46,7 @@ class Guard:
         self._own = threading.local()
 
     @contextmanager
-    def during(self, test: str) -> Iterator[None]:
+    def during(self, test: str) -> Generator[None]:
         """Refuse while *test* runs, in all threads."""
         _listen()
         _Active.guard, _Active.test = self, test

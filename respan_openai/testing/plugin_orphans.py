@@ -1,6 +1,6 @@
 """Cassettes that belong to no test any more, and recordings that no test asks for; known only after a run of all tests.
 
-A file is kept where in doubt: a test that was skipped or failed may use it, and so may tests of a file that was skipped
+A file is kept where in doubt: a test that was skipped or failed may use it, and so may those of a file that was skipped
 as a whole.
 """
 
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from ._files import cassettes_in, opened
 from .errors import CassetteError
-from .files import cassettes_in, opened, removed
-from .leftovers import Leftovers, noted, written_leftovers
+from .leftovers import Leftovers, noted
 
 
 if TYPE_CHECKING:
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from .plugin_ledger import Ledger
 
 
-__all__ = ["leftovers_of", "orphans_of", "remove", "why_partial"]
+__all__ = ["leftovers_of", "orphans_of", "relative", "why_partial"]
 
 
-#: Options of pytest that leave tests out, and their values where they do not.
+#: Options of pytest that leave tests out.
 _NARROWING: Final = {
     "keyword": "-k",
     "markexpr": "-m",
@@ -34,29 +34,25 @@ _NARROWING: Final = {
     "deselect": "--deselect",
     "ignore": "--ignore",
     "ignore_glob": "--ignore-glob",
+    "collectonly": "--collect-only",
 }
 
 
 def why_partial(config: pytest.Config) -> str:
-    """Why the tests of this run are not all; empty if they are, as far as the command line tells."""
+    """Why the tests of this run are not all, as far as the command line tells; empty if they are."""
     narrowed = [flag for name, flag in _NARROWING.items() if config.getoption(name, None)]
     if narrowed:
         return f"{narrowed[0]} was given"
     if config.args_source is pytest.Config.ArgsSource.ARGS:
         return "paths were given"
-    if config.args_source is not pytest.Config.ArgsSource.TESTPATHS and _is_below(config):
-        return "it was started in a folder below the project's"
-    return ""
-
-
-def _is_below(config: pytest.Config) -> bool:
-    return config.invocation_params.dir.resolve() != config.rootpath.resolve()
+    is_below = config.invocation_params.dir.resolve() != config.rootpath.resolve()
+    is_here = config.args_source is pytest.Config.ArgsSource.INVOCATION_DIR
+    return "it began in a folder below the project's" if is_here and is_below else ""
 
 
 def orphans_of(ledger: Ledger) -> list[Path]:
     """Cassettes in the run's folders that belong to no test, sorted."""
-    folders = [Path(each) for each in sorted(ledger.folders)]
-    found = {path.resolve() for path in cassettes_in(folders)}
+    found = {path.resolve() for path in cassettes_in(map(Path, ledger.folders))}
     return sorted(path for path in found if str(path) not in ledger.left and _is_orphan(path, ledger))
 
 
@@ -71,32 +67,16 @@ def _is_orphan(path: Path, ledger: Ledger) -> bool:
     return test not in undecided and test.partition("::")[0] not in ledger.unread
 
 
-def remove(paths: Sequence[Path]) -> list[str]:
-    """Remove cassettes; returns what could not be, and why."""
-    problems: list[str] = []
-    for path in paths:
-        try:
-            removed(path)
-        except CassetteError as exc:
-            problems.append(str(exc))
-    return problems
-
-
 def leftovers_of(ledger: Ledger, orphans: Sequence[Path], folder: Path) -> Leftovers:
-    """What a run has not used; paths are relative to *folder* where they lie below it."""
+    """What a run has not used; with paths as :func:`relative` has them."""
     unused = {
-        _relative(Path(path), folder): noted(Path(path), sorted(numbers))
+        relative(Path(path), folder): noted(Path(path), sorted(numbers))
         for path, numbers in sorted(ledger.left.items())
         if numbers
     }
-    return Leftovers(unused, tuple(_relative(path, folder) for path in orphans))
+    return Leftovers(unused, tuple(relative(path, folder) for path in orphans))
 
 
-def _relative(path: Path, folder: Path) -> str:
+def relative(path: Path, folder: Path) -> str:
+    """*path* from *folder* if it lies below it, else as it is."""
     return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
-
-
-def report_to(path: Path, leftovers: Leftovers) -> None:
-    """Write the report for ``cassettes prune``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(written_leftovers(leftovers), encoding="utf-8")

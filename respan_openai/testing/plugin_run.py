@@ -1,43 +1,33 @@
-"""Cassettes in a test run: opened for a test or a block, closed with a verdict, and counted.
+"""A test run and its tests: which of them passed, and which cassettes they use.
 
-A test has passed if its setup and its call have; that is known when fixtures are torn down, because pytest has made
-those reports by then.
+A test has passed if its setup and its call have: pytest has made those reports by the time that fixtures are torn down.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
-import warnings
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 from .errors import CassetteError
-from .plugin_keys import Keys
 from .plugin_ledger import Ledger
-from .plugin_network import Guard
-from .plugin_orphans import why_partial
+from .plugin_places import asked, hint, place
+from .plugin_player import Player, failed
 from .plugin_settings import Settings
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Mapping, Sequence
+    from pathlib import Path
 
-    from .cassette import Cassette
-    from .options import Options
-
-
-__all__ = ["RUN", "Run", "failed"]
+    from ._cassette import Cassette
 
 
-def failed(text: str, hint: str = "") -> BaseException:
-    """pytest's own outcome, which neither the SDK nor an ``except Exception`` takes for an error; without a traceback."""
-    return pytest.fail.Exception(f"{text}{hint}", pytrace=False)
+__all__ = ["Run"]
 
 
 class _Course:
@@ -52,7 +42,7 @@ class _Course:
         return self.outcomes.get("setup", False) and self.outcomes.get("call", False)
 
 
-_COURSE = pytest.StashKey[_Course]()
+_COURSE: Final = pytest.StashKey[_Course]()
 
 
 class Run:
@@ -69,48 +59,41 @@ class Run:
     def __init__(self, config: pytest.Config) -> None:
         self.settings = Settings(config)
         self.ledger = Ledger()
-        self.ledger.partial |= {reason for reason in [why_partial(config)] if reason}
-        self._id = _id_of(config)
-        self._guard = Guard(self.settings.allowed, failed)
-        self._keys = Keys()
+        run = getattr(config, "workerinput", {}).get("testrunuid") or secrets.token_hex(8)
+        self._player = Player(self.settings, self.ledger, run)
         self._blocks: list[Cassette] = []
-        self._recorded: set[Path] = set()
         self._tests = 0
         self._failures = 0
-
-    # -- tests
 
     def collected(self, item: pytest.Item) -> None:
         """*item* is one of the tests; there may be cassettes beside its file."""
         self.ledger.collected.add(item.nodeid)
-        folder = item.path.parent / self.settings.folder
-        if str(folder) not in self.ledger.folders and folder.is_dir():
-            self.ledger.folders.add(str(folder))
+        folder = str(item.path.parent / self.settings.folder)
+        if folder not in self.ledger.folders and os.path.isdir(folder):  # noqa: PTH112 -- asked for every test
+            self.ledger.folders.add(folder)
 
     @contextmanager
-    def around(self, item: pytest.Item) -> Iterator[None]:
-        """While *item* runs, its fixtures included."""
+    def around(self, item: pytest.Item) -> Generator[None]:
+        """While *item* runs, with all of its fixtures."""
         item.stash[_COURSE] = _Course()
         self._tests += 1
-        if self._will_replay(item):
-            self._keys.lend()
-        try:
+        with ExitStack() as stack:
+            stack.callback(self._player.keys.take_back)
+            if self._player.is_on or self._will_replay(item):
+                self._player.keys.lend()
             if self.settings.blocks_network:
-                with self._guard.during(item.nodeid):
-                    yield
-            else:
-                yield
-        finally:
-            self._keys.take_back()
+                stack.enter_context(self._player.guard.during(item.nodeid))
+            yield
 
     def _will_replay(self, item: pytest.Item) -> bool:
-        fixtures: list[str] = getattr(item, "fixturenames", [])
-        if not (is_marked(item) or {"respan_cassette", "respan_cassettes"} & {*fixtures}):
-            return self.settings.is_auto
+        """Whether *item* is to find keys when its first fixture makes a client."""
+        fixtures: set[str] = {*getattr(item, "fixturenames", ())}
         try:
-            return self.settings.options(*_marked(item)).mode == "none"
+            wanted = asked(item)
+            is_used = wanted.is_marked or fixtures & {"respan_cassette", "respan_cassettes"}
+            return bool(is_used) and self.settings.options(*wanted.options).mode == "none"
         except CassetteError:
-            return False  # said when the cassette is opened
+            return False  # which is said when the cassette is opened
 
     def saw(self, item: pytest.Item, report: pytest.TestReport) -> None:
         """*report* was made for *item*; a mismatch that it does not show is added to it."""
@@ -120,24 +103,65 @@ class Run:
         course.outcomes[report.when] = course.outcomes.get(report.when, True) and report.passed
         if report.failed:
             self._failures += 1
+            texts = [text for each in (*course.cassettes, *self._blocks) for text in each.mismatches]
             shown = report.longreprtext
-            hidden = [text for each in (*course.cassettes, *self._blocks) for text in each.mismatches]
-            report.sections += [("respan cassette", text) for text in hidden if text not in shown]
+            report.sections += [("respan cassette", text) for text in texts if text not in shown]
         if report.when == "call" and course.passed:
             self.ledger.passed.add(item.nodeid)
 
-    # -- cassettes
+    # -- their cassettes
 
-    @contextmanager
-    def during_test(
-        self, item: pytest.Item, folder: Path, name: str, config: Mapping[str, Any]
-    ) -> Iterator[Cassette]:
-        """The cassette *name* in *folder* in front of the network, for the rest of the test *item*."""
+    def begin(self, item: pytest.Item, folder: Path, name: str, config: Mapping[str, Any]) -> Cassette:
+        """Put a cassette in front of the network for *item*: *name* in *folder*, if its markers say nothing else."""
+        try:
+            cassette = self._cassette_of(item, folder, name, config)
+        except CassetteError as exc:
+            raise failed(f"respan cassette: {exc}") from None
+        item.stash[_COURSE].cassettes.append(cassette)
+        return cassette
+
+    def _cassette_of(self, item: pytest.Item, folder: Path, name: str, config: Mapping[str, Any]) -> Cassette:
+        wanted = asked(item)
+        path = place(folder, wanted.name or name)
+        shared = {"unused": "ignore"} if wanted.is_shared else dict[str, Any]()
+        extra = {"extra": [place(folder, each) for each in wanted.extra]}
+        options = self.settings.options(shared, config, *wanted.options, extra)
+        is_lost = options.mode == "none" and not path.exists()
+        moved = hint(item.nodeid, folder, self.ledger.collected) if is_lost else ""
+        return self._player.open(path, options, test=item.nodeid, hint=moved)
+
+    def end(self, item: pytest.Item, cassette: Cassette) -> None:
+        """Take *cassette* away again.
+
+        Raises:
+            BaseException: pytest's outcome, if anything is wrong that the test has not shown.
+        """
         course = item.stash[_COURSE]
-        path, extra = places(item, folder, name)
-        layers = [{"unused": "ignore"}] if _is_shared(item) else []
-        ...
+        course.cassettes.remove(cassette)
+        _judge(self._player.close(cassette, passed=course.passed))
 
     @contextmanager
-    def during_block(self, path: Path, options: Mapping[str, Any]) -> Iterator[Cassette]:
-        ...
+    def block(self, folder: Path, names: Sequence[str], options: Mapping[str, Any]) -> Generator[Cassette]:
+        """A cassette for a block, wherever it is: the first of *names* in *folder*; the others are only read."""
+        tests, failures = self._tests, self._failures
+        try:
+            path, *extra = [place(folder, each) for each in names]
+            cassette = self._player.open(path, self.settings.options(options, {"extra": extra}))
+        except CassetteError as exc:
+            raise failed(f"respan cassette: {exc}") from None
+        self._blocks.append(cassette)
+        try:
+            yield cassette
+        except BaseException:
+            self._blocks.remove(cassette)
+            self._player.close(cassette, passed=False)
+            raise
+        self._blocks.remove(cassette)
+        if self._tests != tests:  # of the tests that use it, this process need not run all
+            cassette.options = replace(cassette.options, unused="ignore")
+        _judge(self._player.close(cassette, passed=self._failures == failures))
+
+
+def _judge(texts: Sequence[str]) -> None:
+    if texts:
+        raise failed("\n".join(texts))

@@ -69,7 +69,11 @@ _FLAGS: Final[dict[str, dict[str, Any]]] = {
 #: Name -> type, default, what it is.
 _KEYS: Final[dict[str, tuple[Any, Any, str]]] = {
     "respan_record": ("string", "", "as --respan-record"),
-    "respan_cassette_dir": ("string", "cassettes", "folder for cassettes; a relative one lies beside each test's file"),
+    "respan_cassette_dir": (
+        "string",
+        "cassettes",
+        "folder for cassettes; a relative one lies beside each test's file",
+    ),
     "respan_cassette_auto": ("bool", False, "use a cassette for every test that has one"),
     "respan_cassette_hosts": (
         "args",
@@ -86,7 +90,11 @@ _KEYS: Final[dict[str, tuple[Any, Any, str]]] = {
 }
 
 #: Option of a cassette -> who says it.
-_ON_COMMAND_LINE: Final = {"mode": "--respan-record", "unused": "--respan-unused", "timing": "--respan-timing"}
+_ON_COMMAND_LINE: Final = {
+    "mode": "--respan-record",
+    "unused": "--respan-unused",
+    "timing": "--respan-timing",
+}
 _IN_ENVIRONMENT: Final = {"mode": "RESPAN_RECORD"}
 _IN_FILE: Final = {
     "mode": "respan_record",
@@ -129,7 +137,8 @@ class Settings:
     """
 
     def __init__(self, config: pytest.Config) -> None:
-        option, key = config.getoption, config.getini
+        option: Callable[[str], Any] = config.getoption
+        key: Callable[[str], Any] = config.getini
         self._file = _said(key, _IN_FILE, f"{config.inipath or 'the configuration'}: ")
         self._asked = {
             **_said(os.environ.get, _IN_ENVIRONMENT, "the environment variable "),
@@ -139,7 +148,8 @@ class Settings:
         self.is_auto: bool = key("respan_cassette_auto")
         self.hosts: list[str] = key("respan_cassette_hosts")
         self.blocks_network: bool = option("--respan-block-network") or key("respan_block_network")
-        self.allowed = [glob for globs in option("--respan-allow-hosts") for glob in globs.split(",") if glob]
+        globs: list[str] = option("--respan-allow-hosts")
+        self.allowed = [glob for each in globs for glob in each.split(",") if glob]
         self.orphans: str = option("--respan-orphans")
         self.report: str = option("--respan-cassette-report") or ""
         self._may_record = _may_record(config)

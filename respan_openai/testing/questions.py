@@ -33,13 +33,14 @@ def question_of(
 ) -> Question:
     """The question that a request asks; the same one wherever and through whichever carriers it was sent.
 
-    Raises nothing, whatever the request is. A body that cannot be read is compared byte for byte; only a path that
-    the gateway serves can have the gateway's parameters in its body.
+    Raises nothing, whatever the request is. A body that cannot be read is compared byte for byte; only a path
+    that the gateway serves can have the gateway's parameters in its body.
 
     Args:
         method: In any case.
-        url_path: As sent, without origin and query. The base is dropped: ``/v1``, ``/api``, ``/api/openai/v1``, Azure's
-            ``/openai/deployments/<name>``, and whatever else stands before ``/v<number>``.
+        url_path: As sent, without origin and query. The base is dropped: ``/v1``, ``/api``,
+            ``/api/openai/v1``, Azure's ``/openai/deployments/<name>``, and whatever else stands before
+            ``/v<number>``.
         query: Without the question mark; Azure's ``api-version`` is dropped.
         content_type: The header's value.
         body: As sent.

@@ -81,7 +81,7 @@ class Question(NamedTuple):
     path: str
     query: tuple[tuple[str, str], ...] = ()
     body: Body = None
-    respan: Mapping[str, Any] = {}  # noqa: RUF012 -- shared, and never written to
+    respan: Mapping[str, Any] = {}
     via: str | None = None
     deployment: str | None = None
     headers: tuple[tuple[str, str], ...] = ()

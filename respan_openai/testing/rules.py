@@ -28,7 +28,7 @@ class Compared(NamedTuple):
 
     Attributes:
         request: Method, path, and what kind of body it has.
-        tree: Everything else, in plain values, under its four roots; numbers that are equal are written alike.
+        tree: Everything else, in plain values, under its four roots; equal numbers are written alike.
     """
 
     request: tuple[str, str, str]
@@ -43,16 +43,17 @@ class Compared(NamedTuple):
 class Rules:
     """What may differ between a question and a recording of it, and what must be equal besides.
 
-    Without any rule, method, path, query, body and the gateway's parameters must be equal: JSON by its meaning (order of
-    keys free, 1 equal to 1.0, a missing field not equal to null), fields of a form in any order, other bodies byte for
-    byte. Where it was sent never matters.
+    Without any rule, method, path, query, body and the gateway's parameters must be equal: JSON by its
+    meaning (order of keys free, 1 equal to 1.0, a missing field not equal to null), fields of a form in any
+    order, other bodies byte for byte. Where it was sent never matters.
 
     Args:
-        ignore: Places that may differ, or be missing: ``metadata.run_id``, ``**.tool_call_id``. With a pattern behind
-            ``~`` only what it finds there may: ``messages[*].content ~ \\d{4}-\\d\\d-\\d\\d`` holds for every text at that
-            place and below. An item of a list may differ, but must be there.
+        ignore: Places that may differ, or be missing: ``metadata.run_id``, ``**.tool_call_id``. With a
+            pattern behind ``~`` only what it finds there may: ``messages[*].content ~ \\d{4}-\\d\\d-\\d\\d``
+            holds for every text at that place and below. An item of a list may differ, but must be there.
         match: Headers that must be equal: ``header:x-tenant``.
-        normalize: Makes of a question the one that is compared; applied to both sides, before anything is ignored.
+        normalize: Makes of a question the one that is compared; applied to both sides, before anything is
+            ignored.
 
     Attributes:
         headers: Names of the headers that are compared, in lower case.

@@ -21,7 +21,7 @@ from .recording import Recorded, Tape
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Sequence
 
     from .options import Options
     from .secrets import Secrets
@@ -112,7 +112,7 @@ def read(path: Path) -> Tape | None:
 
 
 @contextmanager
-def _turn(path: Path) -> Iterator[Path]:
+def _turn(path: Path) -> Generator[Path]:
     """Let no other process write the cassette meanwhile; yields a file that says whose run wrote it last.
 
     That file is the lock, and lies outside the repository that the cassette is in.

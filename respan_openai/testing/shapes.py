@@ -1,4 +1,4 @@
-"""Whether a live answer still has the shape of the recorded one: types, fields and events, never what they say."""
+"""Whether a live answer still has the shape of the recorded one: types, fields, events; not what it says."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ __all__ = ["Change", "changes"]
 def changes(recorded: Answer, live: Answer) -> list[Change]:
     """What is different in *live*, in the order of reading it.
 
-    Elements of an array are taken together, those with different values of ``type`` apart; so are the events of a
-    stream of the same type. How many there are does not matter, nor how often they take turns. Bodies are compared
-    if they are JSON or a stream, and the answers began alike.
+    Elements of an array are taken together, those with different values of ``type`` apart; so are the events
+    of a stream of the same type. How many there are does not matter, nor how often they take turns. Bodies
+    are compared if they are JSON or a stream, and the answers began alike.
     """
     found = [*_in_heads(recorded, live)]
     if any(change.severity == "error" for change in found):

@@ -20,7 +20,8 @@ __all__ = ["CallView", "request_dict", "view"]
 
 
 class CallView(dict[str, Any]):
-    """A call: a dict whose items can be had as attributes too. It is a copy, so changing it changes nothing else.
+    """A call: a dict whose items can be had as attributes too. It is a copy, so changing it changes nothing
+    else.
 
     Attributes:
         method: Of the request, upper case.
@@ -30,8 +31,10 @@ class CallView(dict[str, Any]):
         respan: The gateway's parameters, whichever carrier brought them.
         headers: Of the answer, those that recordings keep.
         status: ``None`` if no answer began.
-        failure: Class name of the exception in its place, or behind its last chunk; ``None`` if there was none.
-        text: What the model said, also if it came in pieces; of a transcription its text. ``None`` if it said nothing.
+        failure: Class name of the exception in its place, or behind its last chunk; ``None`` if there was
+            none.
+        text: What the model said, also if it came in pieces; of a transcription its text. ``None`` if it said
+            nothing.
         tool_calls: Calls that the model asked for, each whole.
         usage: Tokens as the answer counts them; ``None`` if it does not.
         chunks: The answer's body as it came.
@@ -73,8 +76,8 @@ def view(question: Question, answer: Answer | None) -> CallView:
 def request_dict(question: Question) -> Object:
     """What was asked, for a snapshot: what is compared, in values of JSON, and only what is there.
 
-    The body stands under ``json``, or ``multipart`` (a list of its parts), or ``raw``; of a file there are the size and
-    the SHA-256.
+    The body stands under ``json``, or ``multipart`` (a list of its parts), or ``raw``; of a file there are
+    the size and the SHA-256.
     """
     found: Object = {"method": question.method, "path": question.path}
     found |= {"query": [list(pair) for pair in question.query]} if question.query else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -24,6 +24,10 @@ from respan_openai.local.router import Candidate
 from respan_openai.local.settings import Settings
 from tests.local.support import chat
 from tests.local_support import FAMILIES
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 CHAT = "/chat/completions"
@@ -62,8 +66,15 @@ class Answers:
             return self.now
         if step is DRAW:
             return 1.0
-        own = {Send: self._send, Read: self._read, Next: self._next, Close: self._close, Sleep: self._sleep}
-        return own.get(type(step), _ignored)(step)
+        own: dict[type, Callable[[Any], Any]] = {
+            Send: self._send,
+            Read: self._read,
+            Next: self._next,
+            Close: self._close,
+            Sleep: self._sleep,
+        }
+        perform: Callable[[Any], Any] = own.get(type(step), _ignored)
+        return perform(step)
 
     def _send(self, step: Send) -> Said:
         choice: Any = step.place
@@ -81,14 +92,15 @@ class Answers:
         return Said(said, body, {"content-type": "application/json", **self.headers})
 
     def _read(self, step: Read) -> bytes:
-        return step.answer.body  # type: ignore[attr-defined, no-any-return] -- it is ours
+        answer: Any = step.answer
+        return bytes(answer.body)
 
     def _next(self, step: Next) -> bytes | None:
         said: Any = step.answer
         if said.is_read:
             return None
         said.is_read = True
-        return said.body  # type: ignore[no-any-return] -- as above
+        return bytes(said.body)
 
     def _close(self, step: Close) -> None:
         self.closed.append(step.answer)
@@ -155,14 +167,14 @@ def outcome_of(
 # -- which failures go on
 
 
-def broken() -> Exception:
+def broken() -> Any:
     """A connection that ended before its answer."""
-    return FAMILY.ReadError("gone")  # type: ignore[no-any-return] -- chosen at run time
+    return FAMILY.ReadError("gone")
 
 
-def refused() -> Exception:
+def refused() -> Any:
     """A connection that was not made."""
-    return FAMILY.ConnectError("no")  # type: ignore[no-any-return] -- as above
+    return FAMILY.ConnectError("no")
 
 
 ERROR = '{"error": {"message": "no", "code": "%s"}}'
@@ -401,7 +413,7 @@ def test_stream_that_was_answered_with_something_else() -> None:
         (None, "trust", False),
     ],
 )
-def test_what_may_be_billed(status: int | None, meaning: str | None, expected: bool) -> None:  # noqa: FBT001 -- a table
+def test_what_may_be_billed(status: int | None, meaning: str | None, expected: bool) -> None:
     """A lost answer may have been paid for, and so may one that was no answer; a refusal was not."""
     assert may_be_billed(Tried("p", "m", status, meaning, 0.0, 1.0)) is expected
 

@@ -188,6 +188,7 @@ OBSTACLES: dict[str, tuple[dict[str, Any], str]] = {
     },
     "a tool without a type": (tools(None), RUNS),
     "a tool that is none": ({"tools": ["web_search"]}, RUNS),
+    "a tool whose type is none": ({"tools": [{"type": {}}]}, RUNS),
     "a spoken answer": ({"modalities": ["text", "audio"]}, "an answer's audio expires"),
     "an item's id": ({"input": [{"type": "item_reference", "id": "msg_1"}]}, ITEMS),
     "an item's bare id": ({"input": [{"id": "msg_1"}]}, ITEMS),

@@ -641,7 +641,7 @@ async def test_no_key_comes_back(
         http.post, CHAT, json={"model": "m", "messages": HELLO, "stream": stream, **params}
     )
 
-    assert answered.status_code == (200 if how == "answered" else answered.status_code)
+    assert answered.is_success is (how == "answered")
     shown = (
         repr(answered.headers.raw) + answered.text + json.dumps(rows(gateway)) + caplog.text + repr(gateway)
     )
@@ -1233,13 +1233,13 @@ async def test_wrong_prompt(reach: Reach, up: Upstream, case: str) -> None:
 
 
 @pytest.mark.parametrize("endpoint", ["embeddings", "speech", "transcriptions"])
-async def test_prompt_elsewhere(reach: Reach, prompted: LocalGateway, up: Upstream, endpoint: str) -> None:
+async def test_prompt_elsewhere(reach: Reach, client: Any, up: Upstream, endpoint: str) -> None:
     """Where there are no messages a prompt is an error that names it (reference 000-003 have it on two endpoints)."""
     headers = {
         "X-Data-Respan-Params": carrier(prompt={"prompt_id": "greeting", "variables": {"name": "Ada"}})
     }
     with pytest.raises(openai.BadRequestError) as caught:
-        await reach(ENDPOINTS[endpoint], reach.client(prompted), extra_headers=headers)
+        await reach(ENDPOINTS[endpoint], client, extra_headers=headers)
 
     assert caught.value.param == "prompt"
     assert up.received == []

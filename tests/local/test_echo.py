@@ -378,6 +378,15 @@ def test_impossible_dimensions(client: openai.OpenAI, size: Any) -> None:
     assert caught.value.param == "dimensions"
 
 
+@pytest.mark.parametrize("given", [1, 1.5, True, {}, [1.5], ["a", 1], [["a"]], [None]])
+def test_input_that_is_no_text(client: openai.OpenAI, given: Any) -> None:
+    """What nobody could embed is an error that names the field."""
+    with pytest.raises(openai.BadRequestError, match="must be a text") as caught:
+        client.embeddings.create(model="m", input=given)
+
+    assert caught.value.param == "input"
+
+
 def test_speech(client: openai.OpenAI) -> None:
     """A WAV file that players can open, without a sound in it."""
     sound = client.audio.speech.create(model="m", input="hi", voice="alloy").content

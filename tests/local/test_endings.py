@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 import trio
+from sniffio import current_async_library
 
 from respan_openai import Provider
 from respan_openai.exceptions import StoreError
@@ -44,7 +45,7 @@ STREAMED = {**ASKED, "stream": True}
 class Slow(MemoryStore):
     """A store that waits for a disk: it must not be asked in the thread of an event loop."""
 
-    blocks = True  # type: ignore[assignment] -- a property of its parent
+    blocks = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,7 +86,7 @@ def _noting(method: Callable[..., Any], name: str, on_loop: list[str]) -> Callab
 @pytest.fixture(params=FAMILIES)
 def family(request: pytest.FixtureRequest) -> str:
     """Each HTTP library that this SDK accepts."""
-    return request.param
+    return str(request.param)
 
 
 @pytest.fixture
@@ -99,7 +100,8 @@ def upstream() -> Iterator[Upstream]:
 @pytest.fixture(params=[MemoryStore, Slow])
 def store(request: pytest.FixtureRequest) -> MemoryStore:
     """One that answers at once, and one that waits."""
-    return request.param()
+    made: MemoryStore = request.param()
+    return made
 
 
 @pytest.fixture
@@ -133,6 +135,12 @@ def taken(gateway: LocalGateway) -> int:
     return gateway.store.taken(ACCOUNT, "total")
 
 
+def as_body(events: bytes, kind: str) -> Callable[[Any, bytes], None]:
+    """A provider that sends *events* as a body of a known length."""
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(events)}\r\n\r\n"
+    return lambda wfile, _raw: wfile.write(head.encode() + events)
+
+
 # -- a blocking reader
 
 
@@ -152,7 +160,7 @@ def test_stream_read_to_its_end(family: str, gateway: LocalGateway, upstream: Up
                 assert (ended(gateway)["status"], taken(gateway)) == (200, COST)
 
     row = ended(gateway)
-    assert (row["output"]["content"], row["error"] if "error" in row else None) == ("a", None)
+    assert (row["output"]["content"], row.get("error")) == ("a", None)
 
 
 @pytest.mark.parametrize("chunks", [0, 1])
@@ -212,7 +220,7 @@ def test_collector_inside_the_store(family: str, gateway: LocalGateway, hanging:
     with gateway.transport() as transport:
         request = module.Request("POST", f"http://respan.invalid/api{CHAT}", json=STREAMED)
         response = transport.handle_request(request)
-        with gateway.store._lock:  # type: ignore[attr-defined] -- a MemoryStore
+        with gateway.store._lock:  # type: ignore[attr-defined]  # a MemoryStore
             del response
             gc.collect()
             assert gateway.running != {}
@@ -240,7 +248,7 @@ def test_interrupted(family: str, store: MemoryStore) -> None:
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str:
     """Each event loop."""
-    return request.param
+    return str(request.param)
 
 
 def async_http(family: str, gateway: LocalGateway) -> Any:
@@ -278,6 +286,36 @@ async def test_awaited_stream_that_is_closed(
 
 
 @pytest.mark.anyio
+async def test_awaited_stream_read_to_its_end(
+    family: str, gateway: LocalGateway, upstream: Upstream, store: MemoryStore
+) -> None:
+    """It is over before the caller has its last event, under whichever name its events come."""
+    events = b"".join(chat_events("a", counts=True))
+    async with async_http(family, gateway) as http:
+        for kind in ("text/event-stream", "text/plain"):
+            upstream.respond = as_body(events, kind)
+            async with http.stream("POST", CHAT, json={**STREAMED, "cache_enabled": False}) as response:
+                assert [chunk async for chunk in response.aiter_raw()] != []
+                assert gateway.running == {}
+
+    assert [row["output"]["content"] for row in store.entries()] == ["a", "a"]
+    assert (taken(gateway), getattr(store, "on_loop", [])) == (2 * COST, [])
+
+
+@pytest.mark.anyio
+async def test_awaited_stream_that_breaks_off(family: str, gateway: LocalGateway, upstream: Upstream) -> None:
+    """The same error as without await, and nothing behind it."""
+    upstream.respond = lambda wfile, _raw: stream_at_once(wfile, chat_events("a")[:2], ends=False)
+    module = importlib.import_module(family)
+    async with async_http(family, gateway) as http:
+        with pytest.raises(module.ReadError, match="broke the stream off") as caught:
+            await http.post(CHAT, json=STREAMED)
+
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+    assert (ended(gateway)["error"], taken(gateway)) == ("RemoteProtocolError", RESERVED)
+
+
+@pytest.mark.anyio
 async def test_cancelled_in_a_stream(
     family: str, gateway: LocalGateway, hanging: threading.Event, store: MemoryStore
 ) -> None:
@@ -296,11 +334,10 @@ async def test_cancelled_in_a_stream(
 async def test_cancelled_while_asking(family: str, gateway: LocalGateway, upstream: Upstream) -> None:
     """A provider was asked and may bill it, so the estimate stays taken; who waits for the call goes on."""
     released, arrived = threading.Event(), anyio.Event()
-    token = trio.lowlevel.current_trio_token() if _is_trio() else asyncio.get_running_loop()
-    wake = token.run_sync_soon if _is_trio() else token.call_soon_threadsafe  # type: ignore[union-attr] -- by the loop
+    here = from_here()
 
     def respond(_wfile: Any, _raw: bytes) -> None:
-        wake(arrived.set)
+        here(arrived.set)
         released.wait(20)
 
     upstream.respond = respond
@@ -314,12 +351,11 @@ async def test_cancelled_while_asking(family: str, gateway: LocalGateway, upstre
     assert (row["error"], row["status"], taken(gateway)) == ("abandoned", None, RESERVED)
 
 
-def _is_trio() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return True
-    return False
+def from_here() -> Callable[[Any], Any]:
+    """Has a function called in this event loop, from any thread."""
+    if current_async_library() == "trio":
+        return trio.lowlevel.current_trio_token().run_sync_soon
+    return asyncio.get_running_loop().call_soon_threadsafe
 
 
 class Reserving(Slow):
@@ -372,8 +408,8 @@ def test_coroutine_that_is_dropped(family: str) -> None:
         await asyncio.get_running_loop().create_future()
 
     async def begin() -> Any:
-        transport = gateway.async_transport()
-        transport._send = never  # type: ignore[method-assign] -- a provider that never answers
+        transport: Any = gateway.async_transport()
+        transport._send = never  # a provider that never answers
         request = module.Request("POST", f"http://respan.invalid/api{CHAT}", json=ASKED)
         coroutine = transport.handle_async_request(request)
         coroutine.send(None)
@@ -478,12 +514,7 @@ def test_stream_that_breaks_off_shows_no_key(family: str, gateway: LocalGateway,
 def test_events_under_another_name(family: str, gateway: LocalGateway, upstream: Upstream, kind: str) -> None:
     """They are passed on all the same, and the call ends as any other."""
     events = b"".join(chat_events("a"))
-
-    def respond(wfile: Any, _raw: bytes) -> None:
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(events)}\r\n\r\n"
-        wfile.write(head.encode() + events)
-
-    upstream.respond = respond
+    upstream.respond = as_body(events, kind)
     with http_client(family, gateway) as http:
         assert http.post(CHAT, json=STREAMED).content == events
 

@@ -28,11 +28,11 @@ WHOLE = Entry(200, "application/json", (json.dumps(chat()).encode(),), "m", "p",
 class Failing(MemoryStore):
     """A store whose cache is out of reach."""
 
-    def cached(self, key: str, now: float) -> bytes | None:
+    def cached(self, *_: Any) -> bytes | None:
         """Fails."""
         raise StoreError("The store is out of reach.")
 
-    def put(self, key: str, value: bytes, now: float, expires: float) -> None:
+    def put(self, *_: Any) -> None:
         """Fails."""
         raise StoreError("The store is out of reach.")
 

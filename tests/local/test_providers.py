@@ -35,7 +35,7 @@ BODY = b'{"model":"gpt-4o","messages":[]}'
 @pytest.fixture(params=FAMILIES)
 def family(request: pytest.FixtureRequest) -> str:
     """Each HTTP library that this SDK accepts."""
-    return request.param
+    return str(request.param)
 
 
 @pytest.fixture

@@ -124,7 +124,7 @@ CREDENTIALS = st.fixed_dictionaries(
 
 
 @given(CREDENTIALS, st.booleans())
-def test_no_credential_ever(params: dict[str, Any], keeps_text: bool) -> None:  # noqa: FBT001 -- hypothesis passes it so
+def test_no_credential_ever(params: dict[str, Any], keeps_text: bool) -> None:
     """Whatever its carrier, no key of a request is in its row."""
     assert CANARY not in text_of(row(params, keeps_text=keeps_text))
 

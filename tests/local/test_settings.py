@@ -78,7 +78,7 @@ def test_wrong_model(name: str, value: Any, says: str) -> None:
 def test_values_do_not_show() -> None:
     """A misplaced value may be a key, so a message tells its type only."""
     with pytest.raises(ConfigError) as caught:
-        Settings(limits="canary-key")  # type: ignore[arg-type] -- what is tested
+        Settings(limits="canary-key")  # type: ignore[arg-type]  # what is tested
 
     assert "canary" not in str(caught.value)
     assert "got str" in str(caught.value)
@@ -96,16 +96,16 @@ def test_collections_are_copied() -> None:
     """What the caller changes afterwards changes nothing, and nobody changes what is frozen."""
     models, names = [MODEL], ["a"]
     groups: dict[str, Any] = {"g": ({"model": "m", "weight": 1},)}
-    settings = Settings(models=models, fallback_models=names, groups=groups)  # type: ignore[arg-type] -- lists do too
+    settings = Settings(models=models, fallback_models=names, groups=groups)  # type: ignore[arg-type]  # lists do too
     models.clear()
     names.clear()
     groups.clear()
 
     assert (settings.models, settings.fallback_models, [*settings.groups]) == ((MODEL,), ("a",), ["g"])
     with pytest.raises(TypeError):
-        settings.groups["h"] = ()  # type: ignore[index] -- what is tested
+        settings.groups["h"] = ()  # type: ignore[index]  # what is tested
     with pytest.raises(FrozenInstanceError):
-        settings.retries = 1  # type: ignore[misc] -- what is tested
+        settings.retries = 1  # type: ignore[misc]  # what is tested
 
 
 def test_origins_have_one_form() -> None:

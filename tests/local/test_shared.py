@@ -31,7 +31,7 @@ CANDIDATE = Candidate("echo", "m", "m", None, "")
 @pytest.fixture(params=FAMILIES)
 def family(request: pytest.FixtureRequest) -> str:
     """Each HTTP library that this SDK accepts."""
-    return request.param
+    return str(request.param)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import threading
+from functools import partial
 from typing import Any
 
 import pytest
@@ -115,6 +116,11 @@ def test_model_list() -> None:
 # -- what is forgotten
 
 
+def added(value: int, known: int | None) -> int:
+    """*known*, which may be unknown, and *value*."""
+    return (known or 0) + value
+
+
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers()), max_size=40), st.integers(1, 4))
 def test_recent(changes: list[tuple[int, int]], most: int) -> None:
     """The newest are kept, no more than so many, each with what was made of its last value."""
@@ -122,7 +128,7 @@ def test_recent(changes: list[tuple[int, int]], most: int) -> None:
     model: dict[int, int] = {}
     for key, value in changes:
         expected = model.pop(key, 0) + value
-        assert recent.change(key, lambda known, value=value: (known or 0) + value) == expected
+        assert recent.change(key, partial(added, value)) == expected
         model[key] = expected
         model = dict([*model.items()][-most:])
         assert len(recent) == len(model)
@@ -152,15 +158,20 @@ def test_recent_in_many_threads() -> None:
 
 def test_aftercare_does_things_in_order() -> None:
     """Somewhere else than where it was asked for, and one after the other."""
-    helper, done = Aftercare(), []
+    helper = Aftercare()
+    done: list[tuple[int, int]] = []
+
+    def note(number: int) -> None:
+        done.append((number, threading.get_ident()))
+
     helper.get_ready()
     helper.get_ready()
     for number in range(3):
-        helper(lambda number=number: done.append((number, threading.get_ident())))
+        helper(partial(note, number))
     helper(lambda: None, 20)
 
     assert [number for number, _ in done] == [0, 1, 2]
-    assert {thread for _, thread in done} == {helper._thread.ident}  # type: ignore[union-attr] -- it has begun
+    assert {thread for _, thread in done} == {helper._thread.ident}  # type: ignore[union-attr]  # it has begun
     assert threading.get_ident() not in {thread for _, thread in done}
 
 

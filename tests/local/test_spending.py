@@ -255,10 +255,6 @@ def test_reservation_whose_answer_was_lost(failure: Any) -> None:
 # -- the ledger
 
 
-class Overspent(Exception):
-    """A call passed that no budget could pay."""
-
-
 @given(
     st.integers(0, 60),
     st.lists(st.tuples(st.integers(0, 30), st.integers(0, 100)), max_size=25),

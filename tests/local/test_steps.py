@@ -31,7 +31,7 @@ class Gate:
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str:
     """Each event loop."""
-    return request.param
+    return str(request.param)
 
 
 def fail() -> None:

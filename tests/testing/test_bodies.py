@@ -34,7 +34,9 @@ VALUES = st.recursive(
 CONTAINERS = st.lists(VALUES, max_size=4) | st.dictionaries(TEXTS, VALUES, max_size=4)
 
 
-def fields_of(chunks: tuple[Chunk, ...], content_type: str, files: dict[str, bytes] | None = None) -> dict[str, Any]:
+def fields_of(
+    chunks: tuple[Chunk, ...], content_type: str, files: dict[str, bytes] | None = None
+) -> dict[str, Any]:
     """What a file says about *chunks*, printed and read again."""
     fields = kept(chunks, content_type, Beside({} if files is None else files, "name.d", 3))
     return parsed(printed(marked(fields)))
@@ -125,7 +127,9 @@ def test_what_would_not_come_back_is_text(text) -> None:
     assert whole(text) == {"text": text, "at": 5}
 
 
-@pytest.mark.parametrize("number", ["1e2", "1E+2", "1e-7", "0.10", "1.0", "1e400", "NaN", "-Infinity", "1" * 40])
+@pytest.mark.parametrize(
+    "number", ["1e2", "1E+2", "1e-7", "0.10", "1.0", "1e400", "NaN", "-Infinity", "1" * 40]
+)
 def test_numbers_keep_their_spelling(number) -> None:
     """A body with a number that Python writes in another way is kept as values all the same."""
     assert "json" in whole(f'{{"logprob":{number}}}')
@@ -144,7 +148,11 @@ def test_an_embedding_is_kept_as_values() -> None:
 # -- text and bytes
 
 
-@given(body=st.binary(min_size=1, max_size=40), data=st.data(), kind=st.sampled_from([JSON, EVENTS, "audio/mpeg", ""]))
+@given(
+    body=st.binary(min_size=1, max_size=40),
+    data=st.data(),
+    kind=st.sampled_from([JSON, EVENTS, "audio/mpeg", ""]),
+)
 @example(body=b"\x00", data=None, kind="")
 @example(body=b"\xed\xa0\x80", data=None, kind=JSON)
 @example(body=b"\r\n\r", data=None, kind="text/plain")
@@ -183,7 +191,12 @@ def test_chunks_are_told() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [("audio/mpeg", "name.d/3.mp3"), ("Image/PNG; q=1", "name.d/3.png"), ("x/y", "name.d/3.bin"), ("", "name.d/3.bin")],
+    [
+        ("audio/mpeg", "name.d/3.mp3"),
+        ("Image/PNG; q=1", "name.d/3.png"),
+        ("x/y", "name.d/3.bin"),
+        ("", "name.d/3.bin"),
+    ],
 )
 def test_large_binaries_lie_beside(kind, name) -> None:
     """More than 4 kB are in a file of their own, whose content is known."""
@@ -242,7 +255,17 @@ PIECES = st.one_of(
         st.sampled_from([": ", ":"]),
         ensure_ascii=st.booleans(),
     ),
-    st.sampled_from([": comment\n\n", "id: 1\ndata: {}\n\n", "data: a\ndata: b\n\n", "\n", "\ufeff", "data: x", "\r\n\r\n"]),
+    st.sampled_from(
+        [
+            ": comment\n\n",
+            "id: 1\ndata: {}\n\n",
+            "data: a\ndata: b\n\n",
+            "\n",
+            "\ufeff",
+            "data: x",
+            "\r\n\r\n",
+        ]
+    ),
     TEXTS,
 )
 
@@ -255,7 +278,11 @@ def test_any_stream_comes_back(pieces, repeat, data) -> None:
     assert played(fields_of(chunks, EVENTS)) == chunks
 
 
-@given(garbage=st.binary(min_size=1, max_size=4), contents=st.lists(TEXTS, min_size=1, max_size=3), data=st.data())
+@given(
+    garbage=st.binary(min_size=1, max_size=4),
+    contents=st.lists(TEXTS, min_size=1, max_size=3),
+    data=st.data(),
+)
 def test_a_broken_stream_comes_back(garbage, contents, data) -> None:
     """Also if it has bytes in it that are no UTF-8."""
     events = [event(delta(content)).encode() for content in contents]
@@ -296,7 +323,7 @@ def test_responses_are_named_by_their_type() -> None:
 def test_exceptions_are_marked() -> None:
     """One object without the shared fields, another name, comments, and a piece that is cut off."""
     odd = {**delta("a"), "id": ""}
-    pieces = [event(delta("a"))] * 4
+    pieces = [event(delta(word)) for word in "abcd"]
     named = event(delta("b"), "x")
 
     fields = stream(event(odd), ": ping\n\n", *pieces, named, event("{}x", "done"), "data: {")
@@ -304,7 +331,7 @@ def test_exceptions_are_marked() -> None:
     assert rows(fields) == [
         ["whole", odd],
         ["raw", ": ping\n\n"],
-        *[[{"choices": delta("a")["choices"]}]] * 4,
+        *[[{"choices": delta(word)["choices"]}] for word in "abcd"],
         ["event: x", delta("b")],
         ["event: done", "{}x"],
         ["raw", "data: {"],
@@ -349,7 +376,12 @@ def test_the_frame_is_told_once(piece, said) -> None:
 def test_borders_within_events() -> None:
     """An event that comes with the one before has no time; a chunk that begins inside of one has its byte."""
     one = event({"a": 1}).encode()
-    chunks = (Chunk(3, one + one[:6]), Chunk(8, one[6:] + one + one[:1]), Chunk(9, one[1:2]), Chunk(11, one[2:]))
+    chunks = (
+        Chunk(3, one + one[:6]),
+        Chunk(8, one[6:] + one + one[:1]),
+        Chunk(9, one[1:2]),
+        Chunk(11, one[2:]),
+    )
 
     fields = fields_of(chunks, EVENTS)
 
@@ -455,7 +487,19 @@ def test_what_does_not_fit_is_an_error(fields, place, what) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["../a.d/1.mp3", "a.d/../1.mp3", "a.d/..", "/etc/passwd", "1.mp3", "a/1.mp3", "a.d\\1", "C:a.d/1", "a.d/\0", ".d", ""],
+    [
+        "../a.d/1.mp3",
+        "a.d/../1.mp3",
+        "a.d/..",
+        "/etc/passwd",
+        "1.mp3",
+        "a/1.mp3",
+        "a.d\\1",
+        "C:a.d/1",
+        "a.d/\0",
+        ".d",
+        "",
+    ],
 )
 def test_a_file_beside_is_beside(name) -> None:
     """No name of a file leads out of the folder; nothing is read for one that would."""

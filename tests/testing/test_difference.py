@@ -38,7 +38,7 @@ def say(role: str, content: Any) -> dict[str, Any]:
 # -- where
 
 
-CHAT = {
+CHAT: dict[str, Any] = {
     "model": "m",
     "temperature": 0.2,
     "messages": [

@@ -78,7 +78,7 @@ def test_one_fault_for_one_request() -> None:
 
 
 def test_chance_is_the_same_in_every_run() -> None:
-    """A seed decides which requests are met, not the order in which they come; another seed decides otherwise."""
+    """A seed decides which requests are met, not the order in which they come; another decides otherwise."""
     fault = Fault.of(status=500, rate=0.5, seed=7)
     runs = [
         [number for number in numbers if fault.meets(CHAT, number)]
@@ -183,7 +183,7 @@ def test_none_is_as_if_it_were_not_there() -> None:
 )
 @pytest.mark.parametrize("answer", [None, WHOLE, STREAM])
 def test_an_error_status(status, kind, code, answer) -> None:
-    """The error has OpenAI's shape, whatever was recorded; without being asked for it tells no time to wait."""
+    """The error has OpenAI's shape, whatever was recorded; unless asked for it tells no time to wait."""
     played = Fault.of(status=status).applied(answer)
     error = json.loads(content(played))["error"]
 

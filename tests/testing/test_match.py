@@ -268,7 +268,8 @@ def test_normalize_makes_both_sides_comparable() -> None:
     """Before anything is ignored; the recording itself stays as it is."""
 
     def lower(question: Question) -> Question:
-        return question._replace(body=Json({"t": question.body.value["T"].lower()}))  # type: ignore[union-attr]
+        assert isinstance(question.body, Json)
+        return question._replace(body=Json({"t": question.body.value["T"].lower()}))
 
     library = Library(recorded({"T": "A1"}), Rules(["t ~ \\d"], normalize=lower))
 
@@ -333,7 +334,7 @@ PATHS = st.builds(
 def test_a_path_that_is_written_is_read_as_the_same(path: tuple[Any, ...]) -> None:
     """Whatever its names are."""
     assert parsed(written(path)) == path
-    assert Rules([f"{written(path)} ~ x"])
+    assert repr(Rules([f"{written(path)} ~ x"])).startswith("Rules(1 ")
 
 
 @given(value=VALUES, path=PATHS)
@@ -390,7 +391,8 @@ def test_one_question_too_many() -> None:
 
 
 def test_the_last_answer_may_repeat() -> None:
-    """Of the last sequence that has one, as often as asked; what was never recorded is a miss all the same."""
+    """Of the last sequence that has one, as often as asked; what was never recorded is a miss all the
+    same."""
     library = Library(recorded("a", "a"), repeats="last", extra=[recorded("b", "x", "a")])
 
     assert [status(library.take(ask("a"))) for _ in range(5)] == [200, 201, 202, 202, 202]
@@ -407,7 +409,8 @@ def test_the_last_answer_may_repeat() -> None:
     ],
 )
 def test_the_reason_of_a_miss(calls: Any, question: Question, reason: str) -> None:
-    """Nothing recorded, nothing with this method and path, or nothing like it; it was asked for the first time."""
+    """Nothing recorded, nothing with this method and path, or nothing like it; it was asked for the first
+    time."""
     library = Library(calls)
 
     assert library.take(question) == Miss(reason, library, recorded=0, asked=1)  # type: ignore[arg-type]

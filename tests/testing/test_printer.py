@@ -100,7 +100,10 @@ def test_the_layout() -> None:
             {"empty": [], "none": None, "yes": True},
             {
                 "messages": [
-                    {"role": "system", "content": "You are a clerk in a shop for refunds.\nAnswer in one sentence.\n"},
+                    {
+                        "role": "system",
+                        "content": "You are a clerk in a shop for refunds.\nAnswer in one sentence.\n",
+                    },
                     {"role": "user", "content": "Zürich → 東京? 😀"},
                 ],
                 "numbers": [index / 10 for index in range(40)],
@@ -135,20 +138,38 @@ def test_the_layout() -> None:
 def test_an_event_has_a_line() -> None:
     """A row stays on one line although it is wider than others; one that is far too wide is spread."""
     choice = {"index": 0, "delta": {"content": "word"}, "logprobs": None, "finish_reason": None}
-    rows = [[431, {"choices": [choice]}], [None, "whole", {"choices": [choice, choice]}], [7, {"a": "x" * 300}]]
+    rows = [
+        [431, {"choices": [choice]}],
+        [None, "whole", {"choices": [choice, choice]}],
+        [7, {"a": "x" * 300}],
+    ]
 
     lines = text_of({"events": rows}).splitlines()
 
-    assert [line.strip()[:7] for line in lines[2:4]] == ['[431, {', '[null, ']
-    assert WIDTH < len(lines[2]) + len(lines[3]) and max(map(len, lines[2:4])) <= ROW_WIDTH
-    assert lines[4] == '  [7, {'
+    assert [line[:9] for line in lines[2:5]] == ["  [431, {", "  [null, ", "  [7, {"]
+    assert max(map(len, lines[2:4])) > WIDTH
+    assert max(map(len, lines)) <= 310
+
+
+def test_lines_of_a_text_are_lines() -> None:
+    """Also where they would fit on one: one that changes is one line of a diff."""
+    assert text_of({"a": "x" * 20 + "\n" + "y" * 20}).splitlines()[1:] == [
+        ' "a": {"$lines": [',
+        f'  "{"x" * 20}",',
+        f'  "{"y" * 20}"',
+        " ]}",
+        "}",
+    ]
 
 
 def test_only_two_levels_share_a_line() -> None:
     """What is nested deeper has lines of its own, so that brackets can be told apart."""
     value = {"top": {"a": {"b": {"c": {"d": {"e": "x" * 100}}}}}}
 
-    assert text_of(value).splitlines()[2:5] == ['  "a": {"b": {"c": {', '   "d": {"e": "' + "x" * 100 + '"}', "  }}}"]
+    lines = text_of(value).splitlines()
+
+    assert lines[1:4] == [' "top": {', '  "a": {"b": {"c": {', '   "d": {']
+    assert lines[5:] == ["   }", "  }}}", " }", "}"]
 
 
 @given(value=st.recursive(
@@ -174,7 +195,9 @@ def test_a_change_is_a_small_diff(words, data) -> None:
     assert len(added) == len(before) + 1
 
 
-@pytest.mark.parametrize("sign", ["\u2028", "\u2029", "\x00", "\x7f", "\x85", "\u202e", "\u2066", "\ufeff", "\ud800"])
+@pytest.mark.parametrize(
+    "sign", ["\u2028", "\u2029", "\x00", "\x7f", "\x85", "\u202e", "\u2066", "\ufeff", "\ud800"]
+)
 def test_what_editors_hide_is_shown(sign) -> None:
     """Controls, line ends that are none in JSON, marks that turn the direction of writing: as escapes."""
     assert text_of([sign]) == f'[\n "\\u{ord(sign):04x}"\n]\n'

@@ -170,7 +170,9 @@ def test_other_bodies_are_kept_as_text_while_they_are_short() -> None:
     assert ask(lines, type=kind).body == Raw(
         "application/jsonl", lines.decode(), hashlib.sha256(lines).hexdigest(), 18
     )
-    assert [ask(body, type=kind).body.text for body in (long, b"\xff")] == [None, None]  # type: ignore[union-attr]
+    for body in (long, b"\xff"):
+        digest = hashlib.sha256(body).hexdigest()
+        assert ask(body, type=kind).body == Raw("application/jsonl", None, digest, len(body))
 
 
 def test_a_form_says_the_same_in_any_order() -> None:
@@ -193,6 +195,11 @@ FORM = (
 
 def form(body: bytes, boundary: str = "XX") -> Question:
     return ask(body, "/v1/audio/transcriptions", type=f"multipart/form-data; boundary={boundary}")
+
+
+def parts_of(question: Question) -> tuple[Part, ...]:
+    assert isinstance(question.body, Multipart)
+    return question.body.parts
 
 
 def test_a_form_is_its_parts() -> None:
@@ -235,7 +242,7 @@ def test_a_form_of_nothing_is_one() -> None:
 def test_names_of_files_in_other_alphabets() -> None:
     """Both ways to write them are read, and a field that is no text has none."""
     body = FORM.replace(b'filename="a.wav"', b"filename*=utf-8''%C3%A4").replace(b"whisper-1", b"\xff")
-    parts = form(body).body.parts  # type: ignore[union-attr]
+    parts = parts_of(form(body))
 
     assert [(part.filename, part.text) for part in parts] == [(None, None), ("utf-8''%C3%A4", None)]
 
@@ -350,7 +357,8 @@ def test_a_container_that_is_no_object_stays_in_sight() -> None:
 
 
 def test_other_paths_have_no_parameters_in_their_body() -> None:
-    """What goes to the provider as it is means what it means there; what was sent beside it is told all the same."""
+    """What goes to the provider as it is means what it means there; what was sent beside it is told all the
+    same."""
     question = ask({"metadata": {"run": 7}, **USER}, "/v1/batches", params={"log_type": "x"})
 
     assert question.body == Json({"metadata": {"run": 7}, **USER})
@@ -358,12 +366,13 @@ def test_other_paths_have_no_parameters_in_their_body() -> None:
 
 
 def test_parameters_in_a_form() -> None:
-    """Text fields with the gateway's names are parameters; files, repeated fields and a text prompt are not."""
+    """Text fields with the gateway's names are parameters; files, repeated fields and a text prompt are
+    not."""
     head = b'--XX\r\nContent-Disposition: form-data; name="%s"\r\n\r\nv\r\n'
     names = b"prompt", b"customer_identifier", b"log_type", b"log_type"
     question = form(b"".join(head % name for name in names) + FORM)
 
-    assert [part.name for part in question.body.parts] == ["prompt", "log_type", "log_type", "model", "file"]  # type: ignore[union-attr]
+    assert [part.name for part in parts_of(question)] == ["prompt", "log_type", "log_type", "model", "file"]
     assert question.respan == {"customer_identifier": "v"}
 
 
@@ -371,7 +380,7 @@ def test_a_container_leaves_the_body_of_a_question_untouched_otherwise() -> None
     """Fields keep their order, so that recordings are written in the order of the wire."""
     body = {"z": 1, "customer_identifier": "u", "a": 2, "respan_params": {}}
 
-    assert list(ask(body).body.value) == ["z", "a"]  # type: ignore[union-attr]
+    assert json.dumps(ask(body).body) == json.dumps([{"z": 1, "a": 2}])
 
 
 def test_headers_are_there_if_they_are_to_be_compared() -> None:

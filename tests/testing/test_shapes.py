@@ -83,7 +83,7 @@ def delta(**fields: Any) -> dict[str, Any]:
     ],
 )
 def test_bodies(before, after, expected) -> None:
-    """New is told, gone is a warning, another type is an error; values do not matter, nor how many there are."""
+    """New is told, gone is a warning, another type is an error; values do not matter, nor their number."""
     assert found(whole(before), whole(after)) == expected
 
 
@@ -125,7 +125,7 @@ def test_bodies(before, after, expected) -> None:
     ],
 )
 def test_around_the_body(recorded, live, expected) -> None:
-    """An answer of another class or type has nothing that could be compared further; where a reader left is nothing."""
+    """An answer of another class or type is not compared further; where a reader left is nothing."""
     assert found(recorded, live) == expected
 
 

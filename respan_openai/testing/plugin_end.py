@@ -1,0 +1,96 @@
+"""The end of a test run: the line that sums it up, and what is said about files that no test used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .errors import CassetteError
+from .plugin_orphans import leftovers_of, orphans_of, relative, why_partial
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .plugin_run import Run
+
+
+__all__ = ["conclude"]
+
+
+def conclude(run: Run, session: pytest.Session, exit_code: int) -> list[str]:
+    """Do what is to be done once at the end of the run; returns the lines that are shown.
+
+    Orphans that are errors make a run that passed fail.
+    """
+    summary = run.ledger.summary()
+    lines = [summary] if summary else []
+    if run.settings.orphans == "ignore" and not run.settings.report:
+        return lines
+    why = why_partial(session.config) or _why_unfinished(run, exit_code)
+    if why:
+        return lines + _refusals(run, why)
+    return lines + _whole(run, session)
+
+
+def _why_unfinished(run: Run, exit_code: int) -> str:
+    if exit_code not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:
+        return "the run did not come to its end"
+    return next(iter(sorted(run.ledger.partial)), "")
+
+
+def _refusals(run: Run, why: str) -> list[str]:
+    """What was asked for, and cannot be done. Orphans are looked for without being asked, so of these only the rest."""
+    asked = [f"{run.settings.report} is not written"] if run.settings.report else []
+    asked += ["orphans are not looked for"] if run.settings.orphans in {"error", "delete"} else []
+    return [f"respan: {' and '.join(asked)}: not all tests were run ({why})."] if asked else []
+
+
+def _whole(run: Run, session: pytest.Session) -> list[str]:
+    start, orphans = session.config.invocation_params.dir.resolve(), orphans_of(run.ledger)
+    lines = _told(run.settings.orphans, orphans, start)
+    if run.settings.orphans == "error" and orphans and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if run.settings.orphans == "delete":
+        orphans = []
+    return lines + (_report(run, orphans, start) if run.settings.report else [])
+
+
+def _told(orphans_are: str, orphans: Sequence[Path], start: Path) -> list[str]:
+    if not orphans or orphans_are == "ignore":
+        return []
+    verb = "belonged to no test and were removed" if orphans_are == "delete" else "belong to no test"
+    advice = [] if orphans_are == "delete" else ["  remove them:  --respan-orphans=delete"]
+    problems = _remove(orphans) if orphans_are == "delete" else []
+    names = [f"  {relative(path, start)}" for path in orphans]
+    return [f"respan: {len(orphans)} cassettes {verb}:", *names, *advice, *problems]
+
+
+def _remove(paths: Sequence[Path]) -> list[str]:
+    from ._files import removed
+
+    problems: list[str] = []
+    for path in paths:
+        try:
+            removed(path)
+        except CassetteError as exc:
+            problems.append(f"  {exc}")
+    return problems
+
+
+def _report(run: Run, orphans: Sequence[Path], start: Path) -> list[str]:
+    from .leftovers import written_leftovers
+
+    path = start / run.settings.report
+    leftovers = leftovers_of(run.ledger, orphans, start)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(written_leftovers(leftovers), encoding="utf-8")
+    except OSError as exc:
+        return [f"respan: {path}: cannot be written ({exc.strerror or type(exc).__name__})."]
+    count = sum(len(each.calls) for each in leftovers.unused.values())
+    return [
+        f"respan: {count} unused recordings and {len(orphans)} files of no test: see {run.settings.report}"
+    ]

@@ -1,0 +1,108 @@
+"""Opens and closes cassettes for tests, and keeps around them what must hold while they are open.
+
+While a cassette sends, the hosts that it needs may be reached, and no stand-in for a key is in the environment. While
+one replays, there is a key for every client.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .plugin_keys import Keys
+from .plugin_network import Guard
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ._cassette import Cassette
+    from .options import Options
+    from .plugin_ledger import Ledger
+    from .plugin_settings import Settings
+
+
+__all__ = ["Player", "failed"]
+
+
+def failed(text: str, hint: str = "") -> BaseException:
+    """pytest's own outcome, which neither the SDK nor an ``except Exception`` takes for an error; without a traceback."""
+    return pytest.fail.Exception(text + hint, pytrace=False)
+
+
+class Player:
+    """All cassettes of one process.
+
+    Args:
+        settings: What holds for all of them.
+        ledger: Where they are counted.
+        run: Id of the test run, the same in all of its processes.
+
+    Attributes:
+        guard: Refuses connections where they are blocked.
+        keys: Stand-ins for keys.
+    """
+
+    def __init__(self, settings: Settings, ledger: Ledger, run: str) -> None:
+        self.guard = Guard(settings.allowed, failed)
+        self.keys = Keys()
+        self._settings = settings
+        self._ledger = ledger
+        self._run = run
+        self._open: list[Cassette] = []
+        self._recorded: set[Path] = set()
+
+    @property
+    def is_on(self) -> bool:
+        """Whether any is open."""
+        return bool(self._open)
+
+    def open(self, path: Path, options: Options, *, test: str | None = None, hint: str = "") -> Cassette:
+        """Put a cassette in front of the network.
+
+        Raises:
+            CassetteError: if it cannot be used.
+        """
+        from ._cassette import Cassette
+
+        if options.mode == "once" and path in self._recorded:
+            options = replace(options, mode="new")  # another test of this run has begun the file
+        cassette = Cassette(path, options, test=test, run=self._run)
+        cassette.raising = partial(failed, hint=hint)
+        self._open.append(cassette.start())
+        self._settle()
+        return cassette
+
+    def close(self, cassette: Cassette, *, passed: bool) -> list[str]:
+        """Take *cassette* away; *passed* tells whether what used it did. Returns what is wrong, text by text."""
+        options, left = cassette.options, cassette.unused if passed else []
+        if options.unused == "warn":
+            cassette.options = replace(options, unused="ignore")
+        problems = cassette.stop(passed=passed)
+        self._open.remove(cassette)
+        self._settle()
+        self._count(cassette, passed=passed)
+        if left and options.unused == "warn":
+            text = f"{cassette.path}: {len(left)} of its recordings were not asked for."
+            warnings.warn(pytest.PytestWarning(text), stacklevel=2)
+        return [*cassette.mismatches, *problems] if passed else problems
+
+    def _count(self, cassette: Cassette, *, passed: bool) -> None:
+        self._ledger.add(cassette, passed=passed)
+        self._ledger.use(cassette.path, cassette.unused if passed and self._settings.report else ())
+        for path in cassette.options.extra:
+            self._ledger.use(cassette.path.parent / path)
+        if cassette.counts.saved:
+            self._recorded.add(cassette.path)
+
+    def _settle(self) -> None:
+        is_live = any(each.is_recording or each.mode in {"verify", "off"} for each in self._open)
+        self.guard.allowed = [*self._settings.allowed, *(self._settings.hosts if is_live else ())]
+        if is_live:
+            self.keys.take_back()
+        elif self._open:
+            self.keys.lend()
