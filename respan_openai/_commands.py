@@ -13,6 +13,7 @@ from ._listing import printed, where_from
 from .exceptions import ConfigError
 from .local.config import configured_gateway, open_store
 from .local.serving import HOST, PORT, STOP_SECONDS, serve
+from .testing.commands import PASSED_ON, main
 
 
 __all__ = ["app"]
@@ -100,3 +101,9 @@ def check_command(
     if config is not None:
         configured_gateway(config).store.close()
         _say(f"{config}: can be used")
+
+
+@app.command("cassettes", context_settings=PASSED_ON, add_help_option=False)
+def cassettes_command(context: typer.Context) -> None:
+    """Look after recorded calls: check, show, diff, ls, prune, mv, scrub, import."""
+    raise typer.Exit(main(context.args))

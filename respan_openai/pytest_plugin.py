@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from inspect import currentframe
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
 
@@ -14,15 +13,12 @@ from .testing.errors import CassetteError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping, Sequence
-    from contextlib import AbstractContextManager
-    from types import FrameType
 
     from .testing import Cassette
-    from .testing.plugin_run import Run
+    from .testing.plugin_run import Cassettes, Run
 
 
 __all__ = [
-    "Cassettes",
     "respan_cassette",
     "respan_cassette_config",
     "respan_cassette_dir",
@@ -43,14 +39,6 @@ _LEDGER: Final = "respan_cassette"
 
 
 # -- fixtures
-
-
-class Cassettes(Protocol):
-    """What the fixture :func:`respan_cassettes` is."""
-
-    def __call__(self, name: str, *extra: str, **options: Any) -> AbstractContextManager[Cassette]:
-        """A cassette for a ``with`` block: *name* in the folder for cassettes beside the file that asks."""
-        ...
 
 
 @pytest.fixture
@@ -77,17 +65,9 @@ def respan_cassettes(pytestconfig: pytest.Config) -> Cassettes:
     are left are no error. The fixture ``respan_cassette_config`` does not count: pass options.
     """
 
-    def cassettes(name: str, *extra: str, **options: Any) -> AbstractContextManager[Cassette]:
-        run = pytestconfig.stash[_RUN]
-        return run.block(_folder_of(currentframe()) / run.settings.folder, (name, *extra), options)
+    from .testing.plugin_run import Cassettes
 
-    return cassettes
-
-
-def _folder_of(frame: FrameType | None) -> Path:
-    """Where the file lies in which the function of *frame* was called."""
-    caller = frame and frame.f_back
-    return Path(caller.f_code.co_filename).parent if caller else Path()
+    return Cassettes(pytestconfig.stash[_RUN])
 
 
 def _nothing() -> dict[str, Any]:

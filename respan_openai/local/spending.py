@@ -103,9 +103,8 @@ class Spending:
         if cost is None and any(budget.counts_money for budget in self._budgets):
             self._beyond(without_price(), "budget cannot be kept without a price")
         charges = charges_for(self._account, self._budgets, self.profile, cost or 0)
-        self._hold = (
-            hold  # before it is: a store that fails, or a caller that leaves, may have it all the same
-        )
+        # Before it is taken: a store that fails, or a caller that leaves, may have it all the same.
+        self._hold = hold
         try:
             exceeded = yield self._taking(hold, charges, seconds)
             if exceeded is not None:

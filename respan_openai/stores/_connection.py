@@ -15,7 +15,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from ..exceptions import StoreError
-from . import _schema
+from ._schema import check_version
 
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Connection:
             StoreError: if the file cannot be used, or not in time.
         """
         with self._turn(time.monotonic() + wait) as connection:
-            _schema.check_version(connection)
+            check_version(connection)
             yield connection
 
     @contextmanager
@@ -112,7 +112,7 @@ class Connection:
         with _held(self._writers, self._path, deadline), self._turn(deadline, patience) as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
-                _schema.check_version(connection)
+                check_version(connection)
                 yield connection
                 if connection.in_transaction:
                     connection.execute("COMMIT")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from .._warn import warn
 from ..exceptions import ConfigError, StoreError
-from . import _schema
 from ._connection import explained, is_damage
 from ._files import network_of, prepare, set_aside
+from ._schema import check, migrate
 
 
 __all__ = ["checked_path", "open_file"]
@@ -77,9 +77,9 @@ def _make_way(path: Path) -> None:
 def _set_up(path: Path) -> None:
     connection = sqlite3.connect(path, timeout=_WAIT, isolation_level=None)
     try:
-        _schema.check(connection)
+        check(connection)
         _set_journal(connection, _journal_for(path))
-        _schema.migrate(connection)
+        migrate(connection)
     finally:
         connection.close()
 

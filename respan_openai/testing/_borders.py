@@ -1,7 +1,7 @@
 """Where a body was cut into chunks, and when each of them came.
 
-A border is ``(offset, at)``: the byte that a chunk begins with, and the milliseconds since the request was sent.
-The first one is at byte 0.
+A border is ``(offset, at)``: the byte that a chunk begins with, and the milliseconds since the request was
+sent. The first one is at byte 0.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def cut(body: bytes, borders: Sequence[Border], place: Place = ROOT) -> tuple[Ch
     """*body* in chunks again.
 
     Raises:
-        Misshapen: if a border is outside of *body*, or not behind the one before it; as it may be once somebody has
-            made a body shorter.
+        Misshapen: if a border is outside of *body*, or not behind the one before it; as it may be once
+            somebody has made a body shorter.
     """
     if len(borders) == 1 and borders[0][0] == 0:
         return (Chunk(borders[0][1], body),)

@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .. import _tapes
 from .._clock import now
+from .._tapes import push, remove
 from .errors import CassetteError
 from .faults import Faults
 from .match import Library, Taken
@@ -206,7 +206,7 @@ class Cassette:
         """Stand in front of the network, above cassettes that already do."""
         self._keeper.check(recording=self.is_recording)
         if self.mode != "off":
-            _tapes.push(self)
+            push(self)
         return self
 
     def stop(self, *, passed: bool = True) -> list[str]:
@@ -215,7 +215,7 @@ class Cassette:
         *passed* tells whether the test did. A test that failed has other troubles than recordings it did not use, and
         its recordings are not saved (``Options.save``).
         """
-        _tapes.remove(self)
+        remove(self)
         problems: list[str] = []
         if self.is_recording or self.mode == "rewrite":
             problems += self._save(passed=passed)

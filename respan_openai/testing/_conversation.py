@@ -112,7 +112,7 @@ def _answered(answer: Answer, call: CallView) -> Iterator[str]:
         yield from spoken("assistant", call.text)
     for each in call.tool_calls:
         yield from spoken("calls", _called(each))
-    if call.text is None and not call.tool_calls:
+    if answer.chunks and call.text is None and not call.tool_calls:
         yield from spoken("", _content(answer))
 
 

@@ -6,15 +6,15 @@
       [null, {"choices": [{"index": 0, "delta": {"content": "sent."}}]}],
       [460, "[DONE]"]]}
 
-1. A row is one event: when it came, and its data. An object is JSON, written in the stream's ``style``; a string
-   stands for itself. The fields of ``shared`` are in every object, in front, or where ``order`` says.
-2. *When* tells the borders of chunks. A number begins a chunk, which came at that many milliseconds; ``null`` is
-   the rest of the chunk before. ``[412, [415, 40]]``: another chunk, which came at 415, begins with byte 40 of the
-   event; ``[null, [415, 40]]`` is both.
-3. A word between the two tells an exception. ``whole``: an object without the shared fields; ``event: NAME``: an
-   event with another name than ``named`` gives it, and whole; ``raw``: any other text, as it was.
-4. What is around the data is said once, and only where it is not as OpenAI has it: ``newline``; ``blank`` false if
-   there is none behind a colon; ``named`` true if the name of each event is its ``type``.
+1. A row is one event: when it came, and its data. An object is JSON, written in the stream's ``style``; a
+   string stands for itself. The fields of ``shared`` are in every object, in front, or where ``order`` says.
+2. *When* tells the borders of chunks. A number begins a chunk, which came at that many milliseconds; ``null``
+   is the rest of the chunk before. ``[412, [415, 40]]``: another chunk, which came at 415, begins with byte
+   40 of the event; ``[null, [415, 40]]`` is both.
+3. A word between the two tells an exception. ``whole``: an object without the shared fields; ``event: NAME``:
+   an event with another name than ``named`` gives it, and whole; ``raw``: any other text, as it was.
+4. What is around the data is said once, and only where it is not as OpenAI has it: ``newline``; ``blank``
+   false if there is none behind a colon; ``named`` true if the name of each event is its ``type``.
 """
 
 from __future__ import annotations

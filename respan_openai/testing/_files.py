@@ -75,23 +75,23 @@ def opened(path: Path) -> Tape:
 def leaks_in(path: Path, secrets: Secrets) -> list[str]:
     """Where the cassette *path* or a file beside it holds one of *secrets*, and which; never its value.
 
-    A file that is too large to be looked at is in the list as well.
+    A file that cannot be looked at is in the list as well.
     """
-    files = [path, *beside(path)]
-    large = [each for each in files if each.stat().st_size > MAX_BYTES]
-    found = _leaks({str(each): each.read_bytes() for each in files if each not in large}, secrets)
-    return [
-        *found,
-        *(f"{each}: larger than {MAX_BYTES >> 20} MiB, so nobody has looked for secrets" for each in large),
-    ]
+    return [line for each in (path, *beside(path)) for line in _looked_at(each, secrets)]
 
 
-def _leaks(contents: dict[str, bytes], secrets: Secrets) -> list[str]:
-    return [
-        f"{name}: {leak.place}: {leak.what}"
-        for name, content in contents.items()
-        for leak in leaks(content, secrets)
-    ]
+def _looked_at(path: Path, secrets: Secrets) -> list[str]:
+    try:
+        if path.stat().st_size <= MAX_BYTES:
+            return _leaks(str(path), path.read_bytes(), secrets)
+        reason = f"larger than {MAX_BYTES >> 20} MiB"
+    except OSError as exc:
+        reason = f"cannot be read ({exc.strerror or type(exc).__name__})"
+    return [f"{path}: {reason}, so nobody has looked for secrets in it"]
+
+
+def _leaks(name: str, content: bytes, secrets: Secrets) -> list[str]:
+    return [f"{name}: {leak.place}: {leak.what}" for leak in leaks(content, secrets)]
 
 
 def write(path: Path, tape: Tape, secrets: Secrets) -> None:
@@ -102,11 +102,12 @@ def write(path: Path, tape: Tape, secrets: Secrets) -> None:
     """
     files: dict[str, bytes] = {}
     text = dumps(tape, files, name=path.stem).encode()
-    found = _leaks({path.name: text, **files}, secrets)
+    contents = {**files, path.name: text}
+    found = [line for name, content in contents.items() for line in _leaks(name, content, secrets)]
     if found:
         raise CassetteError(f"{path}: not written, because it would hold a secret. {'; '.join(found[:5])}.")
     try:
-        for name, content in {**files, path.name: text}.items():
+        for name, content in contents.items():
             _replace(path.parent / name, content)
         for old in {*beside(path)} - {path.parent / name for name in files}:
             _unlink(old)

@@ -1,7 +1,7 @@
 """How Server-Sent Events stand in a stream: line ends, blanks, names; and a stream cut into its events.
 
-Only the form that model providers use is known here: one data line, with at most a name before it. Everything else,
-comments and events with ids or several data lines, is a piece of text.
+Only the form that model providers use is known here: one data line, with at most a name before it. Everything
+else, comments and events with ids or several data lines, is a piece of text.
 """
 
 from __future__ import annotations

@@ -44,11 +44,13 @@ class Leaves(NamedTuple):
         values: In order.
         texts: Start and end of each string, names included.
         code: Start and end of what is JSON.
+        is_stream: Whether it was a stream.
     """
 
     values: list[Leaf]
     texts: list[tuple[int, int]]
     code: list[tuple[int, int]]
+    is_stream: bool = False
 
     def without_code(self, data: bytes) -> bytes:
         """*data* with zeros in the place of everything in JSON that is not in a string.
@@ -63,16 +65,20 @@ class Leaves(NamedTuple):
         return bytes(kept)
 
     def tracks(self, data: bytes) -> Iterator[tuple[bytes, list[Piece]]]:
-        """The text of each track, and where its bytes come from."""
+        """The texts that are to be looked at as a whole, and where their bytes come from.
+
+        Those are what the events of a stream say, and strings of a document that are JSON themselves.
+        """
         found: dict[Hashable, list[Leaf]] = {}
         for leaf in self.values:
             found.setdefault(leaf.track, []).append(leaf)
         for leaves in found.values():
-            if len(leaves) > 1 or data[leaves[0].start : leaves[0].start + 1] in _BEGINS_JSON:
+            if self.is_stream or _is_json(data, leaves[0]):
                 yield _track(data, leaves)
 
 
-_BEGINS_JSON: Final = (b"{", b"[")
+def _is_json(data: bytes, leaf: Leaf) -> bool:
+    return _DOCUMENT.match(data, leaf.start, leaf.end) is not None
 
 
 def _track(data: bytes, leaves: Iterable[Leaf]) -> tuple[bytes, list[Piece]]:
@@ -125,7 +131,7 @@ _LINE: Final = re.compile(rb"[^\r\n]++")
 
 
 def _stream(data: bytes) -> Leaves:
-    found = Leaves([], [], [])
+    found = Leaves([], [], [], is_stream=True)
     cuts = [0, *(line.end() for line in _BLANK_LINE.finditer(data)), len(data)]
     for start, end in pairwise(cuts):
         _event(data, start, end, found)

@@ -1,9 +1,9 @@
 """Values that JSON text says badly or not at all, and the objects that stand for them in a file.
 
     {"$lines": ["a", "b"]}                      a longer text with line ends
-    {"$number": "1e2"}                          a number in another spelling than Python's; NaN and the infinities
+    {"$number": "1e2"}                          a number that Python spells otherwise; NaN, infinities
     {"$float32": {"dims": 2, "base64": "…"}}    an embedding, as it was encoded
-    {"$joined": ["…", "…"]}                     a string of which a JSON reader would merge two halves of a surrogate pair
+    {"$joined": ["…", "…"]}                     a string in which JSON would merge two halves of a pair
     {"$pairs": [[key, value], …]}               an object with such a string for a key
     {"$$lines": 1}                              an object whose only key really is ``$lines``
 
@@ -54,7 +54,7 @@ class Spelled(float):
 
 
 def number(text: str) -> float:
-    """The number that *text* says, so that its ``repr`` is *text* again; to be given to :func:`json.loads`."""
+    """The number in *text*, so that its ``repr`` is *text* again; to be given to :func:`json.loads`."""
     value = float(text)
     return value if repr(value) == text else Spelled(text)
 

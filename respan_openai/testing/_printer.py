@@ -1,12 +1,12 @@
 """Prints JSON so that a person can read it, and a change of one thing changes one line.
 
-1. Keys stay in their order. What fits on a line of :data:`WIDTH` columns is on one line; else there is one line for
-   each item, set in by one blank. The outermost object, the lists in it, and the lines of a text (``$lines``) always
-   have a line for each item.
+1. Keys stay in their order. What fits on a line of :data:`WIDTH` columns is on one line; else there is one
+   line for each item, set in by one blank. The outermost object, the lists in it, and the lines of a text
+   (``$lines``) always have a line for each item.
 2. A last item that does not fit, behind at most two short ones, begins on their line: ``[431, {``,
    ``{"role": "user", "content": {"$lines": [``. In a list it has a line of its own if it fits there.
-3. A row, such as an event of a stream, may be :data:`ROW_WIDTH` wide, so that there is one on each line. Numbers fill
-   their lines.
+3. A row, such as an event of a stream, may be :data:`ROW_WIDTH` wide, so that there is one on each line.
+   Numbers fill their lines.
 4. Characters stand for themselves, except those that an editor or a terminal would not show as they are.
 """
 
@@ -30,7 +30,8 @@ __all__ = ["ROW_WIDTH", "WIDTH", "printed"]
 #: Columns of a line. A longer string is not broken.
 WIDTH: Final = 110
 
-#: Columns of a row: a list of two or three items, of which the first is a number or null, and the last an object.
+#: Columns of a row: a list of two or three items, of which the first is a number or null, and the last an
+#: object.
 ROW_WIDTH: Final = 240
 
 _MOST_HEADS: Final = 2
@@ -47,8 +48,8 @@ def printed(value: Any) -> str:
 def _text(label: str, value: Any, margin: str, *, spread: int = 0, behind: int = 1, hugs: int = 0) -> str:
     """*label* and *value*, to stand at *margin*.
 
-    The *spread* outer levels have a line for each item. *behind* the last line are that many characters. *hugs*
-    objects and lists begin on this line before it.
+    The *spread* outer levels have a line for each item. *behind* the last line are that many characters.
+    *hugs* objects and lists begin on this line before it.
     """
     width = ROW_WIDTH if _is_row(value) else WIDTH
     is_spread = (spread and _items(value)) or label.endswith(_LINES)
@@ -88,7 +89,7 @@ def _label(key: str | None) -> str:
 
 def _heads(value: Any, margin: str) -> str | None:
     """What is before the last item, if that has to begin on its line; else ``None``."""
-    *heads, (key, last) = _items(value)
+    *heads, (_, last) = _items(value)
     if len(heads) > _MOST_HEADS or not _items(last) or any(_items(item) for _, item in heads):
         return None
     if is_list(value) and _flat("", last, WIDTH - len(margin) - 2) is not None:
@@ -107,7 +108,7 @@ def _lines(value: Any, margin: str, *, spread: int) -> str:
 
 
 def _flat(label: str, value: Any, room: int) -> str | None:
-    """All on one line; ``None`` if that is longer than *room*, which is found out without writing all of it."""
+    """All on one line; ``None`` if that is longer than *room*, found out without writing all of it."""
     parts: list[str] = [label]
     room -= len(label)
     for part in _parts(value):
@@ -141,8 +142,8 @@ def _scalar(value: object) -> str:
     return repr(value) if type(value) in _PLAIN else _CONSTANTS[value]
 
 
-#: Controls, line ends that JSON allows but editors take for such, what turns the direction of writing round (a
-#: reviewer would read another text: CVE-2021-42574), the byte order mark, and halves of surrogate pairs.
+#: Controls, line ends that JSON allows but editors take for such, what turns the direction of writing round
+#: (a reviewer would read another text: CVE-2021-42574), the byte order mark, and halves of surrogate pairs.
 _HIDDEN: Final = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
 

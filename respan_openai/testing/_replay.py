@@ -68,11 +68,11 @@ FIELDS: Final[Mapping[str, Check]] = {
 
 
 def replayed(fields: Fields, place: Place, read_file: ReadFile) -> Chunks:
-    """The chunks that *fields* of a file, as :data:`FIELDS` returns them, stand for; other keys are passed over.
+    """The chunks that *fields* of a file, as :data:`FIELDS` returns them, stand for; other keys are ignored.
 
     Raises:
-        Misshapen: if they tell several bodies; if what they tell does not fit together: borders outside the body, a
-            text that the events do not say, a file that is not the one which was recorded.
+        Misshapen: if they tell several bodies; if what they tell does not fit together: borders outside the
+            body, a text that the events do not say, a file that is not the one which was recorded.
     """
     forms = [form for form in _FORMS if form in fields]
     if len(forms) > 1:

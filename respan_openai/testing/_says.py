@@ -24,8 +24,8 @@ def says(events: Iterable[Any]) -> str | list[str]:
     Of the chat, completions and responses APIs; reasoning, refusals and the arguments of tools are not in it.
 
     Returns:
-        A string, empty if there is no text; a list of them, in order of their indices, for an answer with several
-        choices or parts.
+        A string, empty if there is no text; a list of them, in order of their indices, for an answer with
+        several choices or parts.
     """
     texts: dict[tuple[int, ...], list[str]] = {}
     for event in events:

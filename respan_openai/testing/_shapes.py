@@ -70,7 +70,7 @@ class Misshapen(Exception):  # noqa: N818 -- says what is wrong with the value
 
 
 def show(place: Place) -> str:
-    """*place* as a path: ``calls[2].request.json["odd key"]``; its end is left out if there are many steps."""
+    """*place* as a path: ``calls[2].request.json["odd key"]``; without its end if it is long."""
     keys: list[Any] = []
     while place:
         place, key = place

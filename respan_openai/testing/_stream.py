@@ -1,4 +1,4 @@
-"""What the events of a stream have in common, so that a file says it once: their frame, style and shared fields."""
+"""What the events of a stream have in common: their frame, style and fields, which a file says once."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def stream_of(pieces: Sequence[Piece]) -> Stream | None:
     return Stream(frame, styles[0], *_shared([value for value, _ in samples]))
 
 
-#: In so many objects one may be without the shared fields: the first one of Azure's is, and the last one may have a
-#: usage where the others have null.
+#: In so many objects one may be without the shared fields: the first one of Azure's is, and the last one may
+#: have a usage where the others have null.
 _MANY: Final = 4
 
 

@@ -61,8 +61,8 @@ _LAYOUTS: Final = {
 #: The second: nothing but what must be escaped, all that is not ASCII, or what HTML could take for markup.
 _ESCAPES: Final = {"": encode_basestring, " ascii": encode_basestring_ascii, " html": _quote_for_html}
 
-#: By name: ``compact`` is JavaScript's ``JSON.stringify``, ``spaced ascii`` Python's ``json.dumps``, ``compact html``
-#: Go's ``json.Marshal``; OpenAI's own answers are ``indent-2``, and its streams ``compact``.
+#: By name: ``compact`` is JavaScript's ``JSON.stringify``, ``spaced ascii`` Python's ``json.dumps``,
+#: ``compact html`` Go's ``json.Marshal``; OpenAI's own answers are ``indent-2``, and its streams ``compact``.
 STYLES: Final = {
     layout + escapes: Style(layout + escapes, *signs, quote)
     for layout, signs in _LAYOUTS.items()
@@ -134,7 +134,7 @@ def fitting(value: Any, text: str) -> Style | None:
 
 
 def narrowed(styles: Sequence[Style], samples: Iterable[tuple[Any, str]]) -> Sequence[Style]:
-    """Those of *styles* that write most of *samples*, which are values and their texts: all but what none can write."""
+    """Those of *styles* that write *samples*, values and their texts, except samples that none can write."""
     left = styles
     fits = False
     for value, text in samples:
@@ -144,7 +144,7 @@ def narrowed(styles: Sequence[Style], samples: Iterable[tuple[Any, str]]) -> Seq
 
 
 def _may_fit(style: Style, text: str) -> bool:
-    """Whether it is worth while to write the value in *style*: told by the first signs, and by what is escaped."""
+    """Whether writing in *style* is worth a try: told by the first signs, and by what is escaped."""
     begin = style.newline + style.indent
     if (
         not (text.startswith(begin, 1) or text[1:2] in "]}")

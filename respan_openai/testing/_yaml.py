@@ -55,7 +55,7 @@ def _pyyaml() -> Any:
     try:
         return importlib.import_module("yaml")
     except ImportError:
-        raise CassetteError("Reading YAML needs PyYAML: pip install pyyaml.") from None
+        raise CassetteError("Reading YAML needs PyYAML: pip install 'respan-openai[cassettes]'.") from None
 
 
 def _check_size(value: object) -> None:

@@ -1,14 +1,14 @@
 """The body of an answer as a file keeps it: as values or text wherever the same bytes can be made of them.
 
-    json        an object or a list, written in one of the styles of ``_styles``: ``style``, ``before``, ``after``
+    json        an object or a list, as one of ``_styles`` writes it: with ``style``, ``before``, ``after``
     text        other text without control characters
     sse         a stream of events, as ``_events`` keeps it; with what it ``says``
     sse_raw     one that cannot be kept so: its chunks, ``[ms, "text"]`` or ``[ms, "base64", "…"]``
     base64      bytes
     file        more than 4096 of them, in a file of their own beside the cassette: with its ``sha256``
 
-Each form is tried in turn, and taken if the body can be made of it. ``at`` and ``chunks`` tell when the body came, and
-in which pieces. ``_replay`` reads what is written here.
+Each form is tried in turn, and taken if the body can be made of it. ``at`` and ``chunks`` tell when the body
+came, and in which pieces. ``_replay`` reads what is written here.
 """
 
 from __future__ import annotations

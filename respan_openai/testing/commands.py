@@ -53,7 +53,7 @@ def check(paths: Sequence[Path], out: TextIO) -> int:
             opened(path)
         except CassetteError as exc:
             found.append(str(exc))
-        found += leaks_in(path, secrets) if path.is_file() else []
+        found += leaks_in(path, secrets)
     out.writelines(f"{line}\n" for line in found)
     return 1 if found else 0
 

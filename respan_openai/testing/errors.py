@@ -4,8 +4,8 @@
     └── CassetteError             a cassette cannot be used as asked
         └── CassetteFileError     its file cannot be read
 
-Neither is an ``openai.OpenAIError``: they are raised where a test is set up or taken down, not by a call, and a
-test run that makes no calls must not have to import the SDK for them.
+Neither is an ``openai.OpenAIError``: they are raised where a test is set up or taken down, not by a call, and
+a test run that makes no calls must not have to import the SDK for them.
 """
 
 from __future__ import annotations

@@ -14,11 +14,12 @@
        "response": {"status": 200, "headers": {"content-type": "application/json"}, "at": 412, "json": {
         …
 
-1. Everything that is derived, or as usual, is left out. Questions are kept by ``_request``, the bodies of answers by
-   ``bodies``; ``_marks`` has the few objects that stand for something else.
-2. What is read is checked whole: an unknown key, another kind of value, a text that the events beside it do not say
-   are errors that name the place. A file of a newer format is not looked into.
-3. A file is data. Nothing in it is run, and the only other files that it may name lie in one folder beside it.
+1. Everything that is derived, or as usual, is left out. Questions are kept by ``_request``, the bodies of
+   answers by ``bodies``; ``_marks`` has the few objects that stand for something else.
+2. What is read is checked whole: an unknown key, another kind of value, a text that the events beside it do
+   not say are errors that name the place. A file of a newer format is not looked into.
+3. A file is data. Nothing in it is run, and the only other files that it may name lie in one folder beside
+   it.
 """
 
 from __future__ import annotations
@@ -105,12 +106,14 @@ def loads(text: str | bytes, read_file: ReadFile, *, path: str = "") -> Tape:
 
     Args:
         text: Of the file. Whoever reads it should look at its size first: see :data:`MAX_BYTES`.
-        read_file: Reads a file beside it, by its name as in :func:`dumps`: one folder and a name, never a way out.
+        read_file: Reads a file beside it, by its name as in :func:`dumps`: one folder and a name, never a way
+            out.
         path: For errors.
 
     Raises:
-        CassetteFileError: if *text* is no cassette, has a newer format, is too large or nested too deep; if it holds
-            anything that :func:`dumps` would not write; if a file beside it is missing, or not the one it was.
+        CassetteFileError: if *text* is no cassette, has a newer format, is too large or nested too deep; if
+            it holds anything that :func:`dumps` would not write; if a file beside it is missing, or not the
+            one it was.
     """
     try:
         tree = _tree(text)

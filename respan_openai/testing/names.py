@@ -1,8 +1,9 @@
-"""Where the cassette of a test lies: a name that a person recognises, and that no other test has, on every system.
+"""Where the cassette of a test lies: a name that a person recognises, and no other test has, on any system.
 
-``tests/test_agent.py::TestRefund::test_late[eur-de]`` is recorded in ``test_agent/TestRefund.test_late[eur-de].json``,
-in the folder for cassettes. What would not be safe everywhere is replaced, and the name gets ``~`` and eight digits of
-a hash: ``test_late[A_B]~1f0c9a3e.json``. No other name has a ``~``.
+``tests/test_agent.py::TestRefund::test_late[eur-de]`` is recorded in
+``test_agent/TestRefund.test_late[eur-de].json``, in the folder for cassettes. What would not be safe
+everywhere is replaced, and the name gets ``~`` and eight digits of a hash: ``test_late[A_B]~1f0c9a3e.json``.
+No other name has a ``~``.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ SUFFIX: Final = ".json"
 #: Characters of the name of a file, its suffix included, or of a folder.
 MAX_NAME: Final = 120
 
-# Capitals are usual in the name of a class, and two classes of one module that differ in nothing else are not. In all
-# other places they get a hash, since two names that differ only in them are one on Windows and macOS.
+# Capitals are usual in the name of a class, and two classes of one module that differ in nothing else are
+# not. In all other places they get a hash, since two names that differ only in them are one on Windows and
+# macOS.
 _PLAIN_TEST: Final = re.compile(r"(?:[A-Za-z_]\w*::)*[a-z_][a-z0-9_]*(?:\[[a-z0-9._-]*\])?", re.ASCII)
 _PLAIN_FOLDER: Final = re.compile(r"[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_-])?")
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._\[\]-]|^(?![A-Za-z0-9_])")
@@ -51,15 +53,15 @@ class Moved(NamedTuple):
 def file_of(node_id: str, folder: Path, *, nested: bool = False) -> Path:
     """Where the cassette of a test lies.
 
-    The same for the same test on every system; different for different tests, also where upper and lower case are
-    one, except for two classes whose names differ in nothing else. The hash is of what follows the folders, so that
-    it is the same when pytest is started in another one.
+    The same for the same test on every system; different for different tests, also where upper and lower case
+    are one, except for two classes whose names differ in nothing else. The hash is of what follows the
+    folders, so that it is the same when pytest is started in another one.
 
     Args:
         node_id: As pytest has it: ``tests/test_agent.py::TestRefund::test_late[eur-de]``.
         folder: For cassettes; usually ``cassettes`` beside the file of the test.
-        nested: Whether the folders of the test's file are repeated in *folder*: for one that several folders of tests
-            have in common, where files of the same name would meet.
+        nested: Whether the folders of the test's file are repeated in *folder*: for one that several folders
+            of tests have in common, where files of the same name would meet.
     """
     *folders, file, test = _parts(node_id)
     outer = [_safe(each, each, is_plain=_is_folder(each)) for each in folders] if nested else []
@@ -93,9 +95,10 @@ def _safe(name: str, hashed: str, *, is_plain: bool, suffix: str = "") -> str:
 def moved_from(
     node_id: str, folder: Path, *, nested: bool = False, taken: Container[str] = ()
 ) -> Moved | None:
-    """The recording of a test whose parameters stood in another order in its name, as other releases of pytest have it.
+    """The recording of a test whose parameters stood in another order in its name.
 
-    It is one of the same function, whose id has the same parts between its dashes.
+    Releases of pytest differ in that order. It is a test of the same function, whose id has the same parts
+    between its dashes.
 
     Args:
         node_id: Of the test that has no file.

@@ -64,8 +64,8 @@ class Ledger:
         self.live += counts.live
         self.unused += counts.unused if passed else 0
         self.saved += counts.saved
-        self.usd += getattr(cassette, "saved_usd", None) or 0.0
-        self.seconds += getattr(cassette, "saved_seconds", 0)
+        self.usd += cassette.saved_usd or 0.0
+        self.seconds += cassette.saved_seconds
 
     def use(self, path: Path, left: Sequence[Recorded] = ()) -> None:
         """Note that a test used *path*, all but what is *left*."""

@@ -9,6 +9,8 @@ import os
 import secrets
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from inspect import currentframe
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -22,12 +24,13 @@ from .plugin_settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
-    from pathlib import Path
+    from contextlib import AbstractContextManager
+    from types import FrameType
 
     from ._cassette import Cassette
 
 
-__all__ = ["Run"]
+__all__ = ["Cassettes", "Run"]
 
 
 class _Course:
@@ -160,6 +163,30 @@ class Run:
         if self._tests != tests:  # of the tests that use it, this process need not run all
             cassette.options = replace(cassette.options, unused="ignore")
         _judge(self._player.close(cassette, passed=self._failures == failures))
+
+
+class Cassettes:
+    """The fixture ``respan_cassettes``: cassettes for blocks."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def __call__(self, name: str, *extra: str, **options: Any) -> AbstractContextManager[Cassette]:
+        """A cassette for a ``with`` block.
+
+        Args:
+            name: In the folder for cassettes beside the file in which the call stands.
+            extra: Names of further ones, which are only read.
+            options: As ``Options`` has them.
+        """
+        folder = _folder_of(currentframe()) / self._run.settings.folder
+        return self._run.block(folder, (name, *extra), options)
+
+
+def _folder_of(frame: FrameType | None) -> Path:
+    """Where the file lies in which the function of *frame* was called."""
+    caller = frame and frame.f_back
+    return Path(caller.f_code.co_filename).parent if caller else Path()
 
 
 def _judge(texts: Sequence[str]) -> None:

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 from .errors import CassetteError
-from .options import Options
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from .options import Options
 
 
 __all__ = ["RECORDING", "Settings", "add_to"]
@@ -137,8 +137,11 @@ class Settings:
     """
 
     def __init__(self, config: pytest.Config) -> None:
-        option: Callable[[str], Any] = config.getoption
         key: Callable[[str], Any] = config.getini
+
+        def option(flag: str) -> Any:
+            return config.getoption(flag)
+
         self._file = _said(key, _IN_FILE, f"{config.inipath or 'the configuration'}: ")
         self._asked = {
             **_said(os.environ.get, _IN_ENVIRONMENT, "the environment variable "),
@@ -170,6 +173,10 @@ class Settings:
         Raises:
             CassetteError: if a value in *layers* is not accepted.
         """
+        from dataclasses import replace
+
+        from .options import Options
+
         options = Options.of(self._file, *layers, self._asked)
         is_refused = options.mode in RECORDING and not self._may_record
         return replace(options, mode="none") if is_refused else options
@@ -186,6 +193,8 @@ def _said(read: Callable[[str], Any], names: Mapping[str, str], where: str = "")
 
 
 def _checked(option: str, value: Any, where: str) -> Any:
+    from .options import Options
+
     try:
         return getattr(Options.of({option: value}), option)
     except CassetteError as exc:

@@ -2,7 +2,7 @@
 
 A test names its rows at its beginning: ``test_c1_...``, ``test_t1_t2_t3_...``. The letters are C for connecting,
 T for TLS, H for the head of an answer, S for its status, B for its body, E for events, D for time, O for overload,
-X for concurrency and cancellation, K for credentials and P for parameters.
+X for concurrency and cancellation, K for credentials, P for parameters and R for stores that a process leaves behind.
 """
 
 from __future__ import annotations
@@ -22,12 +22,35 @@ if TYPE_CHECKING:
 TESTS = Path(__file__).parents[1]
 
 #: How many rows each group has; they are counted from 1.
-GROUPS = {"C": 11, "T": 8, "H": 14, "S": 21, "B": 16, "E": 24, "D": 9, "O": 12, "X": 11, "K": 12, "P": 12}
+GROUPS = {
+    "C": 11,
+    "T": 8,
+    "H": 14,
+    "S": 21,
+    "B": 16,
+    "E": 24,
+    "D": 9,
+    "O": 12,
+    "X": 11,
+    "K": 12,
+    "P": 12,
+    "R": 13,
+}
 
 ROWS = [f"{group}{number}" for group, last in GROUPS.items() for number in range(1, last + 1)]
 
 #: Rows whose promise is kept by tests that have other names, as ``file::test``.
 ELSEWHERE: dict[str, tuple[str, ...]] = {
+    "E24": (
+        "local/test_contract.py::test_cache_hit",
+        "local/test_entries.py::test_a_stream_is_kept_as_its_events",
+    ),
+    "K7": ("testing/test_gate.py::test_a_secret_anywhere_is_found_before_and_not_after",),
+    "K8": (
+        "local/test_cache.py::test_a_key_is_short_and_tells_nothing",
+        "stores/test_store.py::test_secret_is_made_once",
+    ),
+    "O11": ("local/test_contract.py::test_single_flight",),
     "P1": (
         "test_carriers.py::test_a_container_of_the_wrong_type",
         "test_client.py::test_a_broken_header_carrier_fails_before_anything_is_sent",
@@ -41,17 +64,17 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "P5": ("test_params.py::test_refused", "test_params.py::test_junk"),
     "P7": ("test_policy.py::test_what_is_no_number_for_a_field", "test_params.py::test_refused"),
     "P8": ("test_params.py::test_refused", "test_params.py::test_explicit_near_miss"),
+    "P9": (
+        "local/test_prompts.py::test_file_that_is_no_prompt_is_named",
+        "local/test_prompts.py::test_file_has_a_limit",
+        "local/test_config.py::test_mistakes",
+    ),
     "P11": ("test_targets.py::test_addresses_that_are_refused", "core/test_origin.py::test_origins"),
 }
 
 #: Rows that are no promise of a client, with the reason in a sentence.
 OUT_OF_SCOPE: dict[str, str] = {
-    "E24": "A stream from a cache is replayed by whoever keeps the cache: the gateway, not the client.",
-    "O11": "Equal calls are joined by whoever keeps the cache: the gateway, not the client.",
     "X11": "The same tests under a free-threaded interpreter: a matter of where they run.",
-    "K7": "No call is written to a file here; what a cassette may hold is a promise of cassettes.",
-    "K8": "There is no cache, and so no file of one.",
-    "P9": "There are no configuration files: every setting is an argument or a named environment variable.",
 }
 
 _NAMED = re.compile(r"test_((?:[a-z]\d+_)+)")

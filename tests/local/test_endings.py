@@ -217,13 +217,21 @@ def test_stream_that_is_forgotten(
 def test_collector_inside_the_store(family: str, gateway: LocalGateway, hanging: threading.Event) -> None:
     """What is forgotten while its own thread is in the store waits for the store, and the thread does not wait for it."""
     module = importlib.import_module(family)
-    with gateway.transport() as transport:
+    store: Any = gateway.store
+
+    def forget(transport: Any) -> None:
         request = module.Request("POST", f"http://respan.invalid/api{CHAT}", json=STREAMED)
         response = transport.handle_request(request)
-        with gateway.store._lock:  # type: ignore[attr-defined]  # a MemoryStore
+        with store._lock:
             del response
             gc.collect()
             assert gateway.running != {}
+
+    with gateway.transport() as transport:
+        thread = threading.Thread(target=forget, args=[transport], daemon=True)
+        thread.start()
+        thread.join(20)
+        assert not thread.is_alive()
 
     assert ended(gateway)["error"] == "broken off"
 
@@ -508,6 +516,19 @@ def test_stream_that_breaks_off_shows_no_key(family: str, gateway: LocalGateway,
     assert caught.value.__context__ is None
     row = ended(gateway)
     assert (row["status"], row["error"], taken(gateway)) == (200, "RemoteProtocolError", RESERVED)
+
+
+def test_usage_so_far_is_not_all(family: str, gateway: LocalGateway, upstream: Upstream) -> None:
+    """Some providers count as they go; of a stream that broke off nobody knows what was written in the end."""
+    counting = b'data: {"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 1}}\n\n'
+    upstream.respond = lambda wfile, _raw: stream_at_once(
+        wfile, [*chat_events("a")[:2], counting], ends=False
+    )
+    with http_client(family, gateway) as http, pytest.raises(Exception, match="broke the stream off"):
+        http.post(CHAT, json=STREAMED)
+
+    row = ended(gateway)
+    assert (row["tokens"]["completion"], row["cost"], taken(gateway)) == (1, None, RESERVED)
 
 
 @pytest.mark.parametrize("kind", ["text/event-stream", "text/plain"])

@@ -87,7 +87,8 @@ def test_json_comes_back(value, indent, separators, ascii_only, space, data) -> 
     [
         ('{"a":1,"b":[true,null,"é"]}', {"json": {"a": 1, "b": [True, None, "é"]}}),
         ('{"a": 1, "b": "\\u00e9"}', {"style": "spaced ascii", "json": {"a": 1, "b": "é"}}),
-        ('{\n  "a": [\n    1\n  ],\n  "b": {}\n}\n', {"style": "indent-2", "json": {"a": [1], "b": {}}, "after": "\n"}),
+        ('{\n  "a": [\n    1\n  ]\n}\n', {"style": "indent-2", "json": {"a": [1]}, "after": "\n"}),
+        ('{\n  "b": {}\n}', {"style": "indent-2", "json": {"b": {}}}),
         ('[\n    "a",\n    2.5\n]', {"style": "indent-4", "json": ["a", 2.5]}),
         ('{\n\t"a": []\n}', {"style": "indent-tab", "json": {"a": []}}),
         ('{"a":"\\u003cb\\u003e"}', {"style": "compact html", "json": {"a": "<b>"}}),
@@ -457,7 +458,7 @@ DIGEST = {"sha256": sha256(b"x").hexdigest()}
         ({"sse": {"events": [], "x": 1}}, "sse", 'has an unknown key "x"; it may have newline, '),
         ({"sse": {"events": [1]}}, "sse.events[0]", "must be a list, and is a whole number"),
         ({"sse": {"events": [[]]}}, "sse.events[0]", "must be when an event came, and its data"),
-        ({"sse": {"events": [[1, "raw", "a", "b"]]}}, "sse.events[0]", "must be when an event came, and its data"),
+        ({"sse": {"events": [[1, "raw", "a", "b"]]}}, "sse.events[0]", "must be when an event came"),
         ({"sse": {"events": [[1, "odd", "a"]]}}, "sse.events[0][1]", 'must be "raw", "whole"'),
         ({"sse": {"events": [[1, "raw", {}]]}}, "sse.events[0][2]", "must be an object, or else a string"),
         ({"sse": {"events": [[1, 5]]}}, "sse.events[0][1]", "must be an object, or else a string"),

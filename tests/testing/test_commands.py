@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from respan_openai.testing._files import write
+from respan_openai.testing._files import removed, write
 from respan_openai.testing.commands import PASSED_ON, main
 from respan_openai.testing.errors import CassetteError
 from respan_openai.testing.format import loads
@@ -318,6 +318,17 @@ def test_no_difference(capsys) -> None:
     kept("b.json", CHAT._replace(answer=later), EMBED, recorded="2026-12-01")
 
     assert run(capsys, "diff", "a.json", "b.json") == (0, "", "")
+
+
+def test_a_side_that_is_missing(capsys) -> None:
+    """It is told by name, and is no difference."""
+    kept("a.json", CHAT)
+
+    assert run(capsys, "diff", "a.json", "b.json") == (
+        1,
+        "",
+        "respan-openai: b.json: cannot be read (No such file or directory).\n",
+    )
 
 
 def test_differences(capsys) -> None:
@@ -630,6 +641,26 @@ def test_what_cannot_be_written(capsys, monkeypatch) -> None:
     assert CANARY not in str(caught.value)
     assert path.read_bytes() == before
     assert sorted(each.name for each in Path().iterdir()) == ["x.d", "x.json", "y.d"]
+
+
+def test_half_a_file_is_never_left() -> None:
+    """If a file cannot take its place, what was written so far is removed."""
+    Path("x.json/in the way").mkdir(parents=True)
+
+    with pytest.raises(CassetteError, match=r"x.json: cannot be written"):
+        kept("x.json", CHAT)
+
+    assert [each.name for each in Path().iterdir()] == ["x.json"]
+
+
+def test_what_cannot_be_removed(capsys) -> None:
+    """The file is named, in one line."""
+    path = kept("x.json", SPEECH)
+    Path("x.d/1.mp3").unlink()
+    Path("x.d/1.mp3").mkdir()
+
+    with pytest.raises(CassetteError, match=r"x.json: cannot be removed"):
+        removed(path)
 
 
 def test_the_mode_of_a_file_stays() -> None:

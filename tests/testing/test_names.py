@@ -1,4 +1,4 @@
-"""Where cassettes lie: names that people recognise, that no two tests share, and that work on every system."""
+"""Where cassettes lie: names that people recognise, no two tests share, and every system accepts."""
 
 from __future__ import annotations
 

@@ -227,7 +227,17 @@ def test_fields_that_hold_secrets(path: tuple[Any, ...]) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["max_tokens", "prompt_tokens", "logit_bias", "token", "key", "api_keys", "passwords", "tokens", "secret"],
+    [
+        "max_tokens",
+        "prompt_tokens",
+        "logit_bias",
+        "token",
+        "key",
+        "api_keys",
+        "passwords",
+        "tokens",
+        "secret",
+    ],
 )
 def test_fields_that_do_not(name: str) -> None:
     """Names that only look alike survive; so does what is inside of an object of a name, as in a schema."""
@@ -236,7 +246,9 @@ def test_fields_that_do_not(name: str) -> None:
     assert not is_field_of_secrets(())
 
 
-@pytest.mark.parametrize("value", ["required", "string", "short1", "https://a.example/v1", "two words 1", "abcdefghijklmn"])
+@pytest.mark.parametrize(
+    "value", ["required", "string", "short1", "https://a.example/v1", "two words 1", "abcdefghijklmn"]
+)
 def test_words_in_such_fields_are_not_looked_for_elsewhere(value: str) -> None:
     """They would be replaced all over the file."""
     assert not is_credential(value)
