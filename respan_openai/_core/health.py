@@ -116,6 +116,10 @@ class Health:
     def __init__(self, name: str = "", origin: str = "") -> None:
         self._name = name
         self._origin = origin
+        self.reset()
+
+    def reset(self) -> None:
+        """Know nothing again."""
         self._until: float | None = None  # when an open breaker admits a probe
         self._open_for = 0.0
         self._failures = self._good = self._bad = 0
@@ -394,8 +398,10 @@ class _Registry:
         return tuple(sorted((health.snapshot(now) for health in known), key=lambda t: (t.name, t.origin)))
 
     def forget(self) -> None:
-        """Start from nothing, as tests do. What a call already holds lives on unseen."""
+        """Start from nothing, as tests do; so does whoever holds an object that is known here."""
         with self._lock:
+            for health in self._known.values():
+                health.reset()
             self._known.clear()
 
     def forked(self) -> None:

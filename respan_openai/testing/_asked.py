@@ -15,7 +15,7 @@ from .secrets import MASKED
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from ._sweep import Sweep
     from .recording import Body, Question
@@ -64,7 +64,7 @@ class Asked:
         return question if all(map(is_, new, question)) else new
 
     def _is_clean(self, question: Question) -> bool:
-        """Whether it is certain that there is nothing to replace; most requests are looked through in one go."""
+        """Whether there is certainly nothing to replace: most requests are looked through in one go."""
         texts = list[str]()
         if self._names_places or question.query or question.headers or not _gather([*question], texts):
             return False
@@ -175,19 +175,31 @@ def _is_field_of_secrets(name: str) -> bool:
 
 
 def _gather(value: object, texts: list[str]) -> bool:
-    """Add the strings in *value* to *texts*; false, and not all of them, if some must be looked at where they are."""
+    """Add the strings in *value* to *texts*; false, and not all, if some must be looked at where they are."""
     match value:
         case str():
             texts.append(value)
             is_stream = "data:" in value and "\n" in value
             return not is_stream and not value.lstrip().startswith(("{", "["))
-        case dict() | Mapping():
-            fields = cast("Mapping[str, object]", value)
-            texts.extend(fields)
-            return not any(map(_is_field_of_secrets, fields)) and _gather([*fields.values()], texts)
+        case dict():
+            return _gather_fields(cast("Mapping[str, object]", value), texts)
         case list() | Json():
-            return all(_gather(item, texts) for item in cast("Sequence[object]", value))
-        case Multipart() | Raw():
-            return False
-        case _:
+            return _gather_items(cast("Sequence[object]", value), texts)
+        case None | int() | float():  # before what takes long to tell
             return True
+        case Mapping():
+            return _gather_fields(cast("Mapping[str, object]", value), texts)
+        case _:
+            return not isinstance(value, Multipart | Raw)
+
+
+def _gather_fields(fields: Mapping[str, object], texts: list[str]) -> bool:
+    texts.extend(fields)
+    return not any(map(_is_field_of_secrets, fields)) and _gather_items(fields.values(), texts)
+
+
+def _gather_items(items: Iterable[object], texts: list[str]) -> bool:
+    for item in items:
+        if not _gather(item, texts):
+            return False
+    return True

@@ -38,7 +38,7 @@ class Run(NamedTuple):
         return self.start + len(self.text) + len(self.padding)
 
     def undone(self) -> Iterator[tuple[int, bytes]]:
-        """What the text means, if it begins at each of its first four characters: nobody knows where it does."""
+        """What it means if it begins at each of the first four characters, for nobody knows where it does."""
         same = self.text.translate(_URL_SAFE)
         for offset in range(4):
             whole = same[offset : self._whole(offset)]
@@ -50,7 +50,7 @@ class Run(NamedTuple):
         return size - ((size - offset) % 4 == 1)
 
     def edited(self, offset: int, plain: bytes, edits: Sequence[Edit]) -> Edit:
-        """The edit after which the text means what *plain* is after *edits*; *plain* is its meaning from *offset* on."""
+        """The edit for *edits* of *plain*, which is what the text means from *offset* on."""
         groups = edits[0].start // 3
         new = b64encode(applied(plain, edits)[groups * 3 :])
         rest = self.text[self._whole(offset) :]
@@ -86,7 +86,7 @@ _LARGE: Final = 1024
 
 
 def depth_of(data: bytes, depth: int) -> int:
-    """How deep to look into *data*, which was base64 and *depth* at most: not at all if it is an image, or the like.
+    """How deep to look into *data*, which was base64: *depth*, or not at all if it is an image or the like.
 
     So it is too where base64 was read from a wrong character on, which makes noise of text.
     """

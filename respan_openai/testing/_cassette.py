@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._clock import now
+from .._core.health import forget
 from .._tapes import push, remove
 from .errors import CassetteError
 from .faults import Faults
@@ -33,7 +34,7 @@ from .views import CallView, request_dict, view
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Self, TypeVar
 
     F = TypeVar("F", bound=Callable[..., Any])
@@ -206,6 +207,7 @@ class Cassette:
         """Stand in front of the network, above cassettes that already do."""
         self._keeper.check(recording=self.is_recording)
         if self.mode != "off":
+            forget()  # a breaker that another test has opened would keep this one's calls away
             push(self)
         return self
 
@@ -216,6 +218,7 @@ class Cassette:
         its recordings are not saved (``Options.save``).
         """
         remove(self)
+        forget()
         problems: list[str] = []
         if self.is_recording or self.mode == "rewrite":
             problems += self._save(passed=passed)
@@ -388,12 +391,16 @@ class _Shot:
         """A live answer began."""
         kept = kept_headers(response.headers.items(), self._cassette.options.keep_headers)
 
-        def done(chunks: list[Chunk], end: Any, failure: Failure | None) -> None:
-            unpacked = tuple(decoded(self._request, response, chunks))
-            answer = Answer(response.status_code, kept, unpacked, end, failure)
+        def done(chunks: Sequence[Chunk], end: Any, failure: Failure | None) -> None:
+            answer = Answer(response.status_code, kept, tuple(chunks), end, failure)
             self._cassette.landed(self._seen, answer, self._expected)
 
-        return teed(response, Tee(self._began, _ends, done))
+        if response.is_stream_consumed:  # by a client that was not asked for a stream
+            body = response.content
+            done([Chunk(round((now() - self._began) * 1000), body)] if body else [], "eof", None)
+            return response
+        unpacked = partial(decoded, self._request, response)
+        return teed(response, Tee(self._began, _ends, lambda chunks, *rest: done(unpacked(chunks), *rest)))
 
     def failed(self, error: BaseException) -> None:
         """A live answer did not come."""

@@ -16,20 +16,21 @@ __all__ = ["SHAPES", "Shape", "is_credential", "is_field_of_secrets", "is_variab
 # -- names
 
 _FIELDS: Final = frozenset({
-    "access_token", "api_key", "apikey", "authorization", "client_secret", "id_token", "password", "refresh_token",
+    "access_token", "api_key", "apikey", "authorization", "client_secret", "id_token", "password",
+    "refresh_token",
 })  # fmt: skip
 _SUBTREES: Final = frozenset({"credential_override", "customer_api_keys", "customer_credentials"})
 _VARIABLE: Final = re.compile(r".+_(?:KEY|TOKEN|SECRET|PASSWORD)", re.IGNORECASE | re.DOTALL)
 
 
 def is_field_of_secrets(path: Sequence[object]) -> bool:
-    """Whether the string or number that *path* leads to is a secret because of its field, whatever it looks like.
+    """Whether what *path* leads to, a string or a number, is a secret because of the field that it is in.
 
-    *path* is names, and numbers of items, from the root. A field goes by its exact name, in lower or upper case and
-    with ``-`` or ``_``: ``api_key`` and what ends in ``_api_key``, ``authorization``, ``access_token``,
-    ``refresh_token``, ``id_token``, ``client_secret``, ``password``; so do the items of a list of that name, but not
-    what is in an object: the schema of a tool may well have a ``password``. At any depth of ``customer_credentials``,
-    ``credential_override`` and ``customer_api_keys`` everything is secret.
+    *path* is names, and numbers of items, from the root. A field goes by its exact name, in lower or upper
+    case and with ``-`` or ``_``: ``api_key`` and what ends in ``_api_key``, ``authorization``,
+    ``access_token``, ``refresh_token``, ``id_token``, ``client_secret``, ``password``; so do the items of a
+    list of that name, but not what is in an object: the schema of a tool may well have a ``password``. At any
+    depth of ``customer_credentials``, ``credential_override`` and ``customer_api_keys`` everything is secret.
     """
     names = [step.lower().replace("-", "_") for step in path if isinstance(step, str)]
     if not names:
@@ -38,7 +39,7 @@ def is_field_of_secrets(path: Sequence[object]) -> bool:
 
 
 def is_variable_of_secrets(name: str) -> bool:
-    """Whether an environment variable holds a secret by its name: ``*_KEY``, ``*_TOKEN``, ``*_SECRET``, ``*_PASSWORD``."""
+    """Whether an environment variable is secret: ``*_KEY``, ``*_TOKEN``, ``*_SECRET``, ``*_PASSWORD``."""
     return _VARIABLE.fullmatch(name) is not None
 
 
@@ -50,7 +51,8 @@ _CREDENTIAL: Final = re.compile(r"(?=[^0-9]*+[0-9])(?=[^A-Za-z]*+[A-Za-z])[A-Za-
 def is_credential(value: str) -> bool:
     """Whether *value*, out of a field of secrets, is to be looked for elsewhere too.
 
-    ``required`` and ``string`` stand in such fields as well. Replaced wherever they occur, they would spoil the rest.
+    ``required`` and ``string`` stand in such fields as well. Replaced wherever they occur, they would spoil
+    the rest.
     """
     return _CREDENTIAL.fullmatch(value) is not None
 
@@ -79,11 +81,12 @@ def _shape(what: str, hints: tuple[bytes, ...], pattern: bytes) -> Shape:
     return Shape(what, hints, re.compile(pattern))
 
 
-# Hostile text costs time in proportion to its length. Whatever repeats without bound is possessive. What it has read is
-# read again only by attempts that begin in it, and those are kept out: by what must not stand in front, or by a branch
-# without a group, which passes over what is none.
+# Hostile text costs time in proportion to its length. Whatever repeats without bound is possessive. What it
+# has read is read again only by attempts that begin in it, and those are kept out: by what must not stand in
+# front, or by a branch without a group, which passes over what is none.
+_ALONE = rb"(?<![A-Za-z0-9])"
 _SECRET_KEY = (
-    rb"(?<![A-Za-z0-9])([sr]k-(?:"
+    _ALONE + rb"([sr]k-(?:"
     rb"[A-Za-z0-9_-]{0,24}\*{3,}+[A-Za-z0-9_-]{0,24}"  # as OpenAI's errors show it
     rb"|(?=[A-Za-z_-]{0,99}[0-9]|[A-Za-z0-9_-]{16})[A-Za-z0-9_-]{12,}+))"
 )
@@ -104,8 +107,8 @@ SHAPES: Final = (
     _shape("a JSON web token", (b"eyJ",), _TOKEN),
     _shape("what looks like an API key (sk-, rk-)", (b"sk-", b"rk-"), _SECRET_KEY),
     _shape("a bearer token", (b"earer",), _BEARER),
-    _shape("an AWS access key id", (b"AKIA", b"ASIA"), rb"(?<![A-Za-z0-9])(A[KS]IA[A-Z0-9]{16})(?![A-Za-z0-9])"),
+    _shape("an AWS access key id", (b"AKIA", b"ASIA"), _ALONE + rb"(A[KS]IA[A-Z0-9]{16})(?![A-Za-z0-9])"),
     _shape("a Google API key", (b"AIza",), rb"(?<![A-Za-z0-9_-])(AIza[A-Za-z0-9_-]{30,}+)"),
-    _shape("a GitHub token", _GITHUB, rb"(?<![A-Za-z0-9])(gh[opsur]_[A-Za-z0-9]{20,}+|github_pat_[A-Za-z0-9_]{20,}+)"),
-    _shape("a Slack token", (b"xox",), rb"(?<![A-Za-z0-9])(xox[a-z]-[A-Za-z0-9-]{10,}+)"),
+    _shape("a GitHub token", _GITHUB, _ALONE + rb"(gh[opsur]_[A-Za-z0-9]{20,}+|github_pat_\w{20,}+)"),
+    _shape("a Slack token", (b"xox",), _ALONE + rb"(xox[a-z]-[A-Za-z0-9-]{10,}+)"),
 )  # fmt: skip

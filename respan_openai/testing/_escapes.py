@@ -1,7 +1,7 @@
 """Forms in which text hides behind escapes, and back.
 
-A form is undone wherever it could be one, whether or not anybody would read the text that way: what hides can only be
-found by that, and what does not is not touched.
+A form is undone wherever it could be one, whether or not anybody would read the text that way: what hides can
+only be found by that, and what does not is not touched.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import json
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ._plain import is_deep, is_list, is_object
@@ -19,7 +20,7 @@ from .recording import Json, Multipart
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
 
     from .recording import Body, Part
 
@@ -39,16 +40,32 @@ def gathered(body: Body, header: Callable[[str], str | None], params: Mapping[st
 
     Names are today's ones; a parameter that is ``None`` counts as not given. Values are not checked.
     """
-    from .._params import CONTAINERS, NAMES, merge
-
+    words = _words()
     fields = _fields_of(body)
-    top = {name: value for name, value in fields.items() if name in NAMES and _is_ours(name, value)}
-    inner = {name: fields[name] for name in CONTAINERS if is_object(fields.get(name))}
-    lower = [inner[name] for name in reversed(CONTAINERS) if name in inner]
-    respan = merge(*map(_settled, filter(None, (params, *_carried(header), *lower, top))))
+    top = {name: value for name, value in fields.items() if name in words.names and _is_ours(name, value)}
+    inner = {name: fields[name] for name in words.containers if is_object(fields.get(name))}
+    lower = [inner[name] for name in reversed(words.containers) if name in inner]
+    layers = [*filter(None, (params, *_carried(header), *lower, top))]
+    respan = words.merge(*map(_settled, layers)) if layers else {}
     left = _without(body, top.keys() | inner.keys())
     stay = _fields_of(left)
     return Gathered(left, {name: value for name, value in respan.items() if name not in stay})
+
+
+class _Words(NamedTuple):
+    names: Container[str]
+    containers: Sequence[str]
+    carriers: Sequence[str]
+    legacy: Mapping[str, str]
+    merge: Callable[..., dict[str, Any]]
+
+
+@cache
+def _words() -> _Words:
+    # Late, because they bring the SDK along; kept, because to look for a module costs as much as a merge.
+    from .._params import CARRIERS, CONTAINERS, LEGACY, NAMES, merge
+
+    return _Words(NAMES, CONTAINERS, CARRIERS, LEGACY, merge)
 
 
 def _fields_of(body: Body) -> dict[str, Any]:
@@ -71,9 +88,7 @@ def _without(body: Body, names: set[str]) -> Body:
 
 
 def _carried(header: Callable[[str], str | None]) -> list[dict[str, Any]]:
-    from .._params import CARRIERS
-
-    found = ((name, header(name)) for name in reversed(CARRIERS))
+    found = ((name, header(name)) for name in reversed(_words().carriers))
     return [_decoded(name, value) for name, value in found if value is not None]
 
 
@@ -86,11 +101,10 @@ def _decoded(name: str, value: str) -> dict[str, Any]:
 
 
 def _settled(layer: Mapping[str, Any]) -> dict[str, Any]:
-    from .._params import LEGACY
-
+    legacy = _words().legacy
     given = {name: value for name, value in layer.items() if value is not None}
-    old = {LEGACY[name]: value for name, value in given.items() if name in LEGACY}
-    return {**old, **{name: value for name, value in given.items() if name not in LEGACY}}
+    old = {legacy[name]: value for name, value in given.items() if name in legacy}
+    return {**old, **{name: value for name, value in given.items() if name not in legacy}}
 
 
 # -- names with two meanings

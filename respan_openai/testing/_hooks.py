@@ -95,8 +95,8 @@ def _checked(part: object) -> bytes:
         )
     if len(part) < _SHORTEST:
         raise CassetteError(
-            f"redact found a value of {len(part)} characters. It would be replaced wherever it occurs, so it must "
-            f"have at least {_SHORTEST}; let the pattern or function take in what is around it."
+            f"redact found a value of {len(part)} characters. It would be replaced wherever it occurs, so it "
+            f"must have at least {_SHORTEST}; let the pattern or function take in what is around it."
         )
     return part.encode("utf-8", "surrogateescape")
 

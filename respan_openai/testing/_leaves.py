@@ -110,7 +110,7 @@ _STRING: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 def _read(payload: bytes, start: int, found: Leaves, *, strict: bool) -> bool:
     """Add the strings of *payload*, which begins at *start*; whether it is JSON."""
-    # One character for each byte. Bytes beyond ASCII are in strings only, and of these only the place is asked for.
+    # One character for each byte: those beyond ASCII are in strings, of which only the places matter.
     text = payload.decode("latin-1")
     try:
         strings = list(strings_of(parsed(text, strict=strict)))

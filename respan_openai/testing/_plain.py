@@ -45,9 +45,11 @@ def _inside(outer: Any) -> list[Any]:
 
 def plain(value: Any) -> Any:
     """A copy of *value* in dicts and lists; a float without a fraction as the integer that it is equal to."""
-    if is_object(value):
-        return {name: plain(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, str):  # most are
+        return value
+    if isinstance(value, dict):
+        return {name: plain(inner) for name, inner in cast("dict[str, Any]", value).items()}
+    if isinstance(value, (list, tuple)):
         return [plain(item) for item in cast("list[Any]", value)]
     return int(value) if isinstance(value, float) and value.is_integer() else value
 

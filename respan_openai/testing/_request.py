@@ -41,6 +41,7 @@ def kept_request(question: Question) -> Fields:
         "path": question.path,
         **_given({"via": question.via, "deployment": question.deployment}),
         **({"query": kept_pairs(question.query)} if question.query else {}),
+        **({"headers": kept_pairs(question.headers)} if question.headers else {}),
         **({"respan": dict(question.respan)} if question.respan else {}),
         **({} if question.body is None else _KEEPING[type(question.body)](question.body)),
     }
@@ -130,6 +131,7 @@ _SHAPE: Final = Shape(
         "via": a_string,
         "deployment": a_string,
         "query": pairs,
+        "headers": pairs,
         "respan": an_object,
         "json": anything,
         "multipart": _a_multipart_body,

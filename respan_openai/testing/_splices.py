@@ -49,7 +49,7 @@ class Piece(NamedTuple):
 
 
 def mapped(edits: Iterable[Edit], pieces: Sequence[Piece]) -> Iterator[Edit]:
-    """What *edits* of a plain text are in its source. What comes from several places is replaced in the first."""
+    """What *edits* of a plain text are in its source; what comes from several places goes into the first."""
     for edit in edits:
         (start, end), *others = _sources(edit, pieces)
         yield Edit(start, end, edit.new)

@@ -1,7 +1,7 @@
 """The strings of a JSON value, and which of them carry on each other.
 
-Deltas go on where the one before left off: strings at the same place of events that are about the same thing make up
-one text, which may hold what none of its parts does.
+Deltas go on where the one before left off: strings at the same place of events that are about the same thing
+make up one text, which may hold what none of its parts does.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ class String(NamedTuple):
     """A string in a value that was :func:`parsed`.
 
     Attributes:
-        track: The same for strings that carry on each other, if their values are events; ``None`` for a field's name.
+        track: The same for strings that carry on each other, if their values are events; ``None`` for a
+            field's name.
         path: What leads to it, or to the field.
         text: What it says.
     """

@@ -1,13 +1,14 @@
 """Find what must not be written down in bytes, in whatever form, and replace it where it stands.
 
-1. What is read as JSON or as a stream goes first: a secret may be cut into deltas, and only the whole text tells what
-   belongs to it. Then what escapes hide, then what stands there plainly, then base64. What one of them has found is
-   not looked at by the next, which might see a part of it as something else.
+1. What is read as JSON or as a stream goes first: a secret may be cut into deltas, and only the whole text
+   tells what belongs to it. Then what escapes hide, then what stands there plainly, then base64. What one of
+   them has found is not looked at by the next, which might see a part of it as something else.
 2. Nothing but what was found is changed.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +21,7 @@ from .secrets import MASKED, is_placeholder
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from ._base64 import Run
     from ._escapes import Layer
@@ -35,13 +36,13 @@ if TYPE_CHECKING:
 __all__ = ["SHORTEST_IN_BASE64", "Sweep"]
 
 
-#: Bytes of the shortest text that gives a secret away: ``{"password":"…"}``, or a short key that begins with ``sk-``.
+#: Bytes of the shortest text that gives a secret away: a short key that begins with ``sk-``.
 SHORTEST_IN_BASE64: Final = 15
 
 #: What is found in one round may give away what is found in the next; three were never needed.
 _MOST_ROUNDS: Final = 8
 
-#: Bytes of a known value with which a text must end to be taken for that value, cut off; at least half of it, too.
+#: Bytes of a known value that the end of a text must have to be taken for it, cut off; and half of it.
 _SHORTEST_BEGINNING: Final = 12
 
 
@@ -51,7 +52,8 @@ class Sweep:
     Args:
         secrets: Values and their placeholders.
         hooks: What a user wants to be kept out.
-        answered: Whether the texts are of an answer: it may be cut off, and the next request may hold what is in it.
+        answered: Whether the texts are of an answer: it may be cut off, and the next request may hold what is
+            in it.
     """
 
     def __init__(self, secrets: Secrets, hooks: Hooks, *, answered: bool) -> None:
@@ -70,7 +72,10 @@ class Sweep:
         return len(self._secrets)
 
     def cleaned(self, *parts: bytes) -> tuple[bytes, ...]:
-        """*parts* of one text, clean. What crosses a border is replaced in the first part; *parts* itself if clean."""
+        """*parts* of one text, clean: *parts* itself if nothing was found.
+
+        What crosses a border is replaced in the first part, and may leave nothing of another.
+        """
         for _ in range(_MOST_ROUNDS):
             edits = self.edits(b"".join(parts))
             if not edits:
@@ -119,8 +124,8 @@ class Sweep:
     def stand_in(self, value: bytes) -> bytes:
         """What stands for *value*, which is a secret because of its place.
 
-        A credential in an answer has a placeholder of its own: the next request may be about it, and is then equal to
-        the one that a replayed answer leads to.
+        A credential in an answer has a placeholder of its own: the next request may be about it, and is then
+        equal to the one that a replayed answer leads to.
         """
         if self._answered and is_placeholder(value):
             return value
@@ -191,23 +196,26 @@ def _spans(needle: bytes, text: bytes) -> list[tuple[int, int]]:
 
 
 def _cut_off(needle: bytes, text: bytes, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The end of *text*, if it is as much of *needle* as nobody writes by chance; behind *spans*, where all of it is."""
+    """The end of *text*, if it is so much of *needle*, which is at *spans*, that it is no chance."""
     least = max(_SHORTEST_BEGINNING, -(-len(needle) // 2))
     done = spans[-1][1] if spans else 0
     at = text.find(needle[:least], max(len(text) - len(needle) + 1, done))
     return [(at, len(text))] if at >= 0 and needle.startswith(text[at:]) else []
 
 
-def _edited(parts: Sequence[bytes], edits: Sequence[Edit]) -> Iterator[bytes]:
+def _edited(parts: Sequence[bytes], edits: Iterable[Edit]) -> Iterator[bytes]:
     """*parts* after *edits* of all of them in one."""
-    begin = 0
+    begin, waiting = 0, deque(edits)
     for part in parts:
         end = begin + len(part)
-        own = (_within(edit, begin, end) for edit in edits if edit.start < end and edit.end > begin)
-        yield applied(part, own)
+        yield applied(part, [*_moved(begin, end, waiting)])
         begin = end
 
 
-def _within(edit: Edit, begin: int, end: int) -> Edit:
-    new = edit.new if edit.start >= begin else b""
-    return Edit(max(edit.start, begin) - begin, min(edit.end, end) - begin, new)
+def _moved(begin: int, end: int, waiting: deque[Edit]) -> Iterator[Edit]:
+    """What of *waiting* is to be done to the part from *begin* to *end*; the rest is left waiting."""
+    while waiting and waiting[0].start < end:
+        edit = waiting.popleft()
+        yield Edit(edit.start - begin, min(edit.end, end) - begin, edit.new)
+        if edit.end > end:
+            waiting.appendleft(Edit(end, edit.end, b""))

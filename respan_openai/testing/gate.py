@@ -1,7 +1,7 @@
 """The last look at what is to be written, or was: no secret may be in it, in any form.
 
-Nothing is believed to have been redacted. A JSON document is looked at string by string, and texts that it holds in
-parts are put together again: those of events, and lines.
+Nothing is believed to have been redacted. A JSON document is looked at string by string, and texts that it
+holds in parts are put together again: those of events, and lines.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Leak(NamedTuple):
     """A secret that was found.
 
     Attributes:
-        place: Where: ``calls[0].request.json.messages[1].content``; of what is no JSON, ``line 3``, or ``the whole`` if
-            no line alone holds it.
+        place: Where: ``calls[0].request.json.messages[1].content``; of what is no JSON, ``line 3``, or ``the
+            whole`` if no line alone holds it.
         what: Which secret, never its value: ``the environment variable OPENAI_API_KEY``.
     """
 
@@ -49,8 +49,8 @@ class Leak(NamedTuple):
 def leaks(text: str | bytes, secrets: Secrets) -> list[Leak]:
     """Every secret in *text*, which is all of a file; none if it may be written.
 
-    Looked for are the values that *secrets* knows, what looks like a credential, and fields for secrets that hold
-    something else than a placeholder.
+    Looked for are the values that *secrets* knows, what looks like a credential, and fields for secrets that
+    hold something else than a placeholder.
     """
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     gate = _Gate(secrets)
@@ -156,7 +156,7 @@ _SEPARATORS: Final = {"$joined": "", "$lines": "\n"}
 
 
 def _of_rows(rows: Sequence[list[Value]], path: Steps) -> Iterator[Text]:
-    """The texts of a stream; a row is a list of when an event or chunk came, perhaps words, and what it said."""
+    """The texts of a stream. A row is when an event or a chunk came, perhaps words, and what it said."""
     tracks: dict[Hashable, list[bytes]] = {}
     for string in (string for row in rows for string in strings_of(row[-1])):
         if string.track is not None:

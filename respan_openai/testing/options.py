@@ -82,9 +82,8 @@ class Options:
                 raise CassetteError(
                     f"{name}={_shown(getattr(self, name))}: expected one of {', '.join(words)}."
                 )
-        for name in ("match", "ignore", "redact", "faults", "extra", "keep_headers"):
-            if isinstance(getattr(self, name), str):
-                raise CassetteError(f"{name} must be a list, even of one.")
+        for name in _ADDING:
+            _added(name, (), getattr(self, name))
         if self.max_age is not None and not _AGE.fullmatch(str(self.max_age)):
             raise CassetteError("max_age must be a number of days, weeks or years, such as 90d, 12w or 1y.")
         if not _is_timing(self.timing):
@@ -115,7 +114,7 @@ class Options:
                 raise CassetteError(
                     f"{_shown(name)} is no option of a cassette; there are: {', '.join(sorted(_NAMES))}."
                 )
-            merged[name] = [*merged.get(name, ()), *value] if name in _ADDING else value
+            merged[name] = _added(name, merged.get(name, ()), value) if name in _ADDING else value
         return cls(**merged)
 
 
@@ -129,6 +128,12 @@ _WORDS: Final = {
     "retries": ("drop", "keep"),
     "retry_delay": ("skip", "recorded"),
 }
+
+
+def _added(name: str, before: Sequence[Any], value: Any) -> list[Any]:
+    if isinstance(value, str):
+        raise CassetteError(f"{name} must be a list, even of one.")
+    return [*before, *value]
 
 
 def _shown(value: object) -> str:

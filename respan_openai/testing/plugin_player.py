@@ -6,7 +6,6 @@ one replays, there is a key for every client.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from .plugin_network import Guard
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from ._cassette import Cassette
@@ -77,8 +77,14 @@ class Player:
         self._settle()
         return cassette
 
-    def close(self, cassette: Cassette, *, passed: bool) -> list[str]:
-        """Take *cassette* away; *passed* tells whether what used it did. Returns what is wrong, text by text."""
+    def close(self, cassette: Cassette, warn: Callable[[Warning], None], *, passed: bool) -> list[str]:
+        """Take *cassette* away; returns what is wrong, text by text.
+
+        Args:
+            cassette: One that is open.
+            warn: Is told of what is not quite wrong.
+            passed: Whether what used the cassette did.
+        """
         options, left = cassette.options, cassette.unused if passed else []
         if options.unused == "warn":
             cassette.options = replace(options, unused="ignore")
@@ -87,9 +93,10 @@ class Player:
         self._settle()
         self._count(cassette, passed=passed)
         if left and options.unused == "warn":
-            text = f"{cassette.path}: {len(left)} of its recordings were not asked for."
-            warnings.warn(pytest.PytestWarning(text), stacklevel=2)
-        return [*cassette.mismatches, *problems] if passed else problems
+            text = f"respan cassette: {len(left)} recorded calls in {cassette.path} were not asked for."
+            warn(pytest.PytestWarning(text))
+        texts = [f"respan cassette: {problem}" for problem in problems]
+        return [*cassette.mismatches, *texts] if passed else texts
 
     def _count(self, cassette: Cassette, *, passed: bool) -> None:
         self._ledger.add(cassette, passed=passed)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from inspect import currentframe
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from warnings import warn
 
 import pytest
 
@@ -125,7 +126,7 @@ class Run:
 
     def _cassette_of(self, item: pytest.Item, folder: Path, name: str, config: Mapping[str, Any]) -> Cassette:
         wanted = asked(item)
-        path = place(folder, wanted.name or name)
+        path = place(folder, name if wanted.name is None else wanted.name)
         shared = {"unused": "ignore"} if wanted.is_shared else dict[str, Any]()
         extra = {"extra": [place(folder, each) for each in wanted.extra]}
         options = self.settings.options(shared, config, *wanted.options, extra)
@@ -141,7 +142,7 @@ class Run:
         """
         course = item.stash[_COURSE]
         course.cassettes.remove(cassette)
-        _judge(self._player.close(cassette, passed=course.passed))
+        _judge(self._player.close(cassette, item.warn, passed=course.passed))
 
     @contextmanager
     def block(self, folder: Path, names: Sequence[str], options: Mapping[str, Any]) -> Generator[Cassette]:
@@ -157,12 +158,12 @@ class Run:
             yield cassette
         except BaseException:
             self._blocks.remove(cassette)
-            self._player.close(cassette, passed=False)
+            self._player.close(cassette, warn, passed=False)
             raise
         self._blocks.remove(cassette)
         if self._tests != tests:  # of the tests that use it, this process need not run all
             cassette.options = replace(cassette.options, unused="ignore")
-        _judge(self._player.close(cassette, passed=self._failures == failures))
+        _judge(self._player.close(cassette, warn, passed=self._failures == failures))
 
 
 class Cassettes:

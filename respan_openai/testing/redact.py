@@ -1,7 +1,8 @@
 """Recorded calls without what must not be written down.
 
-A live request is redacted in the same way before it is looked up, so that both sides are compared as they are in the
-file. What holds nothing secret comes back as the same object, and what was redacted once is not changed again.
+A live request is redacted in the same way before it is looked up, so that both sides are compared as they are
+in the file. What holds nothing secret comes back as the same object, and what was redacted once is not
+changed again.
 """
 
 from __future__ import annotations
@@ -30,18 +31,19 @@ class Redactor:
 
     Args:
         secrets: What is known; it grows by what gives itself away.
-        redact: What a user wants to be kept out besides. A compiled pattern, or ``"~ PATTERN"``: what it matches, or its
-            first group if it has one. A path, such as ``metadata.customer`` or ``messages[*].name``: strings and
-            numbers there, in a request's or an answer's JSON, or an event's; ``respan.`` in front for the gateway's
-            parameters, ``?`` for the query. A function that gets a text and returns the parts of it to keep out, each
-            of at least 4 characters, as what a pattern matches; it must find the same in every run.
+        redact: What a user wants to be kept out besides. A compiled pattern, or ``"~ PATTERN"``: what it
+            matches, or its first group if it has one. A path, such as ``metadata.customer`` or
+            ``messages[*].name``: strings there, in the JSON of a request, an answer or an event, and numbers
+            in requests; ``respan.`` in front for the gateway's parameters, ``?`` for the query. A function
+            that gets a text and returns the parts of it to keep out; it must find the same in every run. What
+            it returns, and what patterns match, must have at least 4 characters.
 
     Attributes:
         secrets: As given. It is one for all calls, so that a value has one placeholder in the whole file.
 
     Raises:
-        CassetteError: if something in *redact* is none of these. Methods raise it if what was found is too short to be
-            replaced, or if more than a thousand values would be.
+        CassetteError: if something in *redact* is none of these. Methods raise it if what was found is too
+            short to be replaced, or if more than a thousand values would be.
     """
 
     def __init__(self, secrets: Secrets, redact: Iterable[Hook] = ()) -> None:
@@ -53,17 +55,18 @@ class Redactor:
     def question(self, question: Question) -> Question:
         """*question*, as it is compared and written.
 
-        Secrets are replaced in names and values of the path, the query, the body and the gateway's parameters. What is
-        in a field for secrets is ``{{redacted}}``. A text that was changed has a new hash and size.
+        Secrets are replaced in names and values of the path, the query, the body and the gateway's
+        parameters. What is in a field for secrets is ``{{redacted}}``. A text that was changed has a new hash
+        and size.
         """
         return self._asked.question(question)
 
     def answer(self, answer: Answer) -> Answer:
         """*answer*, as it is written.
 
-        A secret that comes in several chunks or deltas is replaced in the first of them, and a chunk of which nothing
-        is left is left out. All other bytes, borders and times stay as they are. What an answer that broke off has of
-        a secret at its end is replaced if it is at least half of it.
+        A secret that comes in several chunks or deltas is replaced in the first of them, and a chunk of which
+        nothing is left is left out. All other bytes, borders and times stay as they are. What an answer that
+        broke off has of a secret at its end is replaced if it is at least half of it.
         """
         parts = tuple(chunk.data for chunk in answer.chunks)
         new = self._answered.cleaned(*parts)
@@ -79,7 +82,7 @@ class Redactor:
         return recorded if is_same else recorded._replace(question=question, answer=answer)
 
     def calls(self, calls: Iterable[Recorded]) -> list[Recorded]:
-        """All *calls* of a cassette, as they are written: what a later one gives away is replaced in earlier ones too."""
+        """*calls*, as they are written together: what one gives away is replaced in those before it too."""
         redacted, known = list(calls), -1
         while known != len(self.secrets):
             known = len(self.secrets)

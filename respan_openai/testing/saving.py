@@ -14,6 +14,7 @@ from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from ._files import opened, write
 from .errors import CassetteError
@@ -37,7 +38,7 @@ class Keeper:
         path: Of the file.
         options: Of the cassette.
         test: Node id of the test.
-        run: Id of the test run, the same in all of its processes: what a ``rewrite`` of this run has written is added
+        run: Id of the test run, the same in all of its processes; default a new one. What a ``rewrite`` of this run has written is added
             to, what was there before is replaced.
 
     Raises:
@@ -48,7 +49,7 @@ class Keeper:
         self._path = path
         self._options = options
         self._test = test
-        self._run = run or f"process {os.getpid()}"
+        self._run = run or uuid4().hex
         self._tape = read(path)
 
     @property

@@ -1,14 +1,14 @@
 """Which values must not be written down, and what stands in their place.
 
-1. A value is known because somebody told of it, because the environment has it under such a name, because a client
-   sent it as its key, or because a text gave it away: by its shape, or by the field that it stood in. However it
-   became known, it is looked for everywhere.
+1. A value is known because somebody told of it, because the environment has it under such a name, because a
+   client sent it as its key, or because a text gave it away: by its shape, or by the field that it stood in.
+   However it became known, it is looked for everywhere.
 2. A value has the same placeholder wherever it occurs, so that what was equal stays equal.
 3. A placeholder says nothing of the value, so that a cassette recorded with one key is replayed with another:
-   ``{{env:NAME}}`` for what the environment has, ``{{secret:NAME}}`` for what was added under a name. What has neither
-   is counted from the first time that it is replaced: ``{{secret:1}}`` where requests held it first,
-   ``{{secret:answer-1}}`` where an answer did. So it depends on nothing but the order in which such values occur;
-   where that may change from run to run, give names.
+   ``{{env:NAME}}`` for what the environment has, ``{{secret:NAME}}`` for what was added under a name. What
+   has neither is counted from the first time that it is replaced: ``{{secret:1}}`` where requests held it
+   first, ``{{secret:answer-1}}`` where an answer did. So it depends on nothing but the order in which such
+   values occur; where that may change from run to run, give names.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 
-__all__ = ["MASKED", "Secrets", "is_placeholder"]
+__all__ = ["KEY_HEADERS", "MASKED", "Secrets", "is_placeholder"]
 
 
 #: Stands for a value that is not told from others, because the field that it is in says enough.
@@ -35,7 +35,9 @@ MASKED: Final = "{{redacted}}"
 _SHORTEST: Final = 8
 _MOST: Final = 1000
 
-_HEADERS: Final = ("authorization", "api-key", "x-api-key")
+#: Headers in which clients send their keys, in lower case.
+KEY_HEADERS: Final = ("authorization", "api-key", "x-api-key")
+
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NAME: Final = re.compile(r"(?!answer-)[a-z][a-z0-9_-]{0,40}")
 _COUNTED: Final = rb"redacted|secret:(?P<kind>answer-)?(?P<number>[0-9]{1,4})"
@@ -58,9 +60,9 @@ class Secrets:
     """The values that one cassette must not hold; its ``repr`` shows none of them, and it cannot be pickled.
 
     Args:
-        environ: Environment variables; ``None`` for those of the process. Those whose names end in ``_KEY``, ``_TOKEN``,
-            ``_SECRET`` or ``_PASSWORD`` are secrets if they have at least 8 characters; of several with the same
-            value, the first in alphabetical order gives the placeholder.
+        environ: Environment variables; ``None`` for those of the process. Those whose names end in ``_KEY``,
+            ``_TOKEN``, ``_SECRET`` or ``_PASSWORD`` are secrets if they have at least 8 characters; of
+            several with the same value, the first in alphabetical order gives the placeholder.
 
     Attributes:
         needles: What to look for, longest first, and the value that each stands for.
@@ -97,8 +99,8 @@ class Secrets:
 
         Args:
             value: At least 8 characters.
-            name: For its placeholder, which is then ``{{secret:NAME}}``: a small letter, then small letters, digits,
-                ``-`` and ``_``, 41 characters at most. Without a name it is counted.
+            name: For its placeholder, which is then ``{{secret:NAME}}``: a small letter, then small letters,
+                digits, ``-`` and ``_``, 41 characters at most. Without a name it is counted.
 
         Raises:
             CassetteError: if *value* is shorter, or *name* is not accepted.
@@ -122,21 +124,23 @@ class Secrets:
     def learn(self, headers: Mapping[str, str]) -> None:
         """Keep the keys in the *headers* of a request out of the cassette, those of at least 8 characters.
 
-        They are looked for in ``Authorization``, ``api-key`` and ``x-api-key``. May be called from any thread.
+        They are looked for in ``Authorization``, ``api-key`` and ``x-api-key``. May be called from any
+        thread.
         """
         before = len(self)
         for name, value in headers.items():
             key = value.rpartition(" ")[2]
-            if name.lower() in _HEADERS and len(key) >= _SHORTEST:
+            if name.lower() in KEY_HEADERS and len(key) >= _SHORTEST:
                 self._know(key, _Known("a client's key", None))
         if len(self) > before:
             self._settle()
 
     def found(self, values: Iterable[tuple[bytes, str]]) -> bool:
-        """Keep *values* out of the cassette, which a text gave away, each with what it is; whether one of them is new.
+        """Keep *values* out of the cassette, each with what it is; a text gave them away. Whether one is new.
 
         Raises:
-            CassetteError: if more than a thousand are known then: so many cannot be looked for in a reasonable time.
+            CassetteError: if more than a thousand are known then: so many cannot be looked for in a
+                reasonable time.
         """
         new = {value: what for value, what in values if value not in self._known}
         if len(self) + len(new) > _MOST:
@@ -163,7 +167,7 @@ class Secrets:
     # -- what stands for them
 
     def placeholder(self, value: bytes, *, answered: bool) -> bytes:
-        """What stands for *value*, which is known; *answered* tells whether an answer holds it, if it has no number yet."""
+        """What stands for *value*, which is known; *answered* tells whether it is replaced in an answer."""
         known = self._known[value]
         if known.placeholder is None:
             known = known._replace(placeholder=self._counted("answer-" if answered else ""))
@@ -176,7 +180,7 @@ class Secrets:
         return b"{{secret:%b%d}}" % (kind.encode(), self._counts[kind])
 
     def placeholders(self, text: bytes) -> Iterator[tuple[int, int]]:
-        """Start and end of each placeholder in *text*; the numbers that they have are not given to others any more.
+        """Start and end of each placeholder in *text*; their numbers are not given to other values any more.
 
         A replayed answer holds placeholders, and what a test takes from it comes again in its next request.
         """

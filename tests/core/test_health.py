@@ -1150,3 +1150,13 @@ def test_a_lock_that_another_thread_holds_stays_in_the_parent() -> None:
     result = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, check=True)
 
     assert result.stdout == "True\n0\n"
+
+
+def test_forgetting_reaches_who_holds_an_object() -> None:
+    """A gateway keeps its health object: it starts from nothing as well."""
+    health = health_of("a", "https://a.example:443", "key")
+    health.pause(0.0, 30.0)
+
+    forget()
+
+    assert not health.paused(1.0)

@@ -199,3 +199,36 @@ def test_secret_that_cannot_be_read(
     assert cached == ["miss", "miss", "hit", "hit"]
     assert store.asked == 2
     assert "nothing is cached. The store is out of reach." in caplog.text
+
+
+# -- prompts in the store
+
+
+class Promptless(MemoryStore):
+    """A store that cannot read its prompts."""
+
+    def prompt(self, *_: Any) -> Any:
+        """Fails."""
+        raise StoreError("The store is out of reach.")
+
+
+def garbled() -> MemoryStore:
+    """A store whose prompt is none."""
+    store = MemoryStore()
+    store.save_prompt("p", {"canary": 1})
+    return store
+
+
+@pytest.mark.parametrize("make", [Promptless, garbled])
+def test_stored_prompt_that_cannot_be_read(
+    family: str, upstream: Upstream, caplog: pytest.LogCaptureFixture, make: Any
+) -> None:
+    """The call is refused, because what it asks for is not known; why stands in the log."""
+    gateway = LocalGateway([Provider("up", upstream.base_url, PROVIDER_KEY)], store=make())
+    with http_client(family, gateway) as http:
+        body = {"model": "m", "prompt": {"prompt_id": "p"}}
+        answered = http.post("/chat/completions", json=body)
+
+    assert (answered.status_code, answered.json()["error"]["code"]) == (400, "prompt_unreadable")
+    assert "A stored prompt cannot be read." in caplog.text
+    assert upstream.received == []

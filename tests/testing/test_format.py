@@ -48,6 +48,7 @@ QUESTIONS = st.builds(
     method=TEXTS,
     path=TEXTS,
     query=PAIRS,
+    headers=PAIRS,
     body=BODIES,
     respan=st.dictionaries(TEXTS, VALUES, max_size=2),
     via=NAMES,

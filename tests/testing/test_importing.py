@@ -383,7 +383,7 @@ def test_pyyaml_is_asked_for(monkeypatch) -> None:
     """Without it one line says what to install."""
     monkeypatch.setitem(sys.modules, "yaml", None)
 
-    with pytest.raises(CassetteError, match="pip install 'respan-openai[cassettes]'"):
+    with pytest.raises(CassetteError, match=r"pip install 'respan-openai\[cassettes\]'"):
         read(VCR)
 
 

@@ -42,7 +42,7 @@ def test_variables_are_secret_by_their_name(name: str) -> None:
     """Whatever they hold, in upper or lower case."""
     secrets = Secrets({name: "a value of mine"})
 
-    assert stand_in(secrets, "a value of mine") == "{{env:%s}}" % name
+    assert stand_in(secrets, "a value of mine") == f"{{{{env:{name}}}}}"
 
 
 @pytest.mark.parametrize("name", ["OPENAI_API_KEYS", "KEY", "_KEY", "TOKENIZERS", "KEY_ID", "HOME"])
