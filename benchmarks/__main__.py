@@ -20,7 +20,9 @@ def main() -> None:
         "--quick", action="store_true", help="about 30 seconds instead of 4 minutes, and noisier"
     )
     command.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
-    command = commands.add_parser("local", help="the gateway in the process: calls, hits, streams, reservations")
+    command = commands.add_parser(
+        "local", help="the gateway in the process: calls, hits, streams, reservations"
+    )
     command.add_argument("--quick", action="store_true", help="a few seconds, and noisier")
     command = commands.add_parser("replay", help="recorded calls: replayed, loaded, the plugin's import")
     command.add_argument("--quick", action="store_true", help="a few seconds, and noisier")

@@ -59,7 +59,9 @@ class Result:
         """For a terminal."""
         said = "met" if self.value <= self.target else "MISSED"
         control = "" if self.control is None else f"(control {self.control:.3f})"
-        return f"{self.name:<58} {self.value:>9.3f} {self.unit:<3} {control:<17} target {self.target:g}  {said}"
+        return (
+            f"{self.name:<58} {self.value:>9.3f} {self.unit:<3} {control:<17} target {self.target:g}  {said}"
+        )
 
 
 def run(*, quick: bool) -> None:
@@ -184,7 +186,9 @@ def _sqlite(_seconds: float) -> Iterator[Result]:
         store = SQLiteStore(Path(folder) / "ledger.db")
         taken = [_reserved(store, f"hold-{at}") for at in range(RESERVATIONS)]
         store.close()
-    yield Result("SQLite: reserving and settling, on the clock", median(taken) * 1e6, None, "us", SQLITE_TARGET_US)
+    yield Result(
+        "SQLite: reserving and settling, on the clock", median(taken) * 1e6, None, "us", SQLITE_TARGET_US
+    )
 
 
 def _reserved(store: SQLiteStore, hold: str) -> float:

@@ -45,7 +45,10 @@ _ASK = [{"role": "user", "content": "Which network is the shortest there is?"}]
 def run(*, quick: bool) -> None:
     """Measure, and print a line for each target."""
     seconds = QUICK_SECONDS if quick else SECONDS
-    for name, model, target in (("call", "chat", CALL_TARGET), ("stream", f"chat-{STREAM_CHUNKS}", STREAM_TARGET)):
+    for name, model, target in (
+        ("call", "chat", CALL_TARGET),
+        ("stream", f"chat-{STREAM_CHUNKS}", STREAM_TARGET),
+    ):
         for result in _replayed(name, model, target, seconds):
             print(result.line(), flush=True)
     print(_loading().line(), flush=True)
@@ -75,7 +78,9 @@ def _replayed(name: str, model: str, target: float, seconds: float) -> Iterator[
             OURS: _inside(_ours(folder / "ours.json", origin, model), _asks(_wrapped(stack, origin), model)),
         }
         if find_spec("vcr") is not None:
-            blocks[VCR] = _inside(_vcr(folder / "vcr.yaml", origin, model), _asks(_client(stack, origin), model))
+            blocks[VCR] = _inside(
+                _vcr(folder / "vcr.yaml", origin, model), _asks(_client(stack, origin), model)
+            )
         laps = interleaved(blocks, seconds)
     for variant in blocks.keys() - {PLAIN, CONTROL}:
         ratio, control = laps.cpu_ratio(variant).median, laps.cpu_ratio(CONTROL).median
@@ -152,7 +157,9 @@ print((perf_counter() - began) * 1000)
 
 def _plugin_import() -> Result:
     taken = [
-        float(subprocess.run([sys.executable, "-c", _IMPORT], capture_output=True, text=True, check=True).stdout)  # noqa: S603 -- ourselves
+        float(
+            subprocess.run([sys.executable, "-c", _IMPORT], capture_output=True, text=True, check=True).stdout
+        )  # noqa: S603 -- ourselves
         for _ in range(10)
     ]
     return Result("importing the pytest plugin", median(taken), None, "ms", IMPORT_TARGET_MS)

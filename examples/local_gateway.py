@@ -145,13 +145,22 @@ def walk(client: OpenAI, local: LocalGateway) -> None:
 
     head("4  Fallback: another model answers when one fails")
     answer = create(model="broken/m", messages=ASK, fallback_models=["cheap/m"])
-    print("  ", answer.choices[0].message.content, "|", [each["status"] for each in newest(local)["attempts"]])
+    print(
+        "  ", answer.choices[0].message.content, "|", [each["status"] for each in newest(local)["attempts"]]
+    )
 
     head("5  Cache: the second call costs nothing")
     for _ in range(2):
         before = Upstream.asked
         create(model="fast/m", messages=ASK, cache_enabled=True)
-        print("   provider asked:", Upstream.asked - before, "| cost:", newest(local)["cost"], "| hit:", last_call().cache_hit)
+        print(
+            "   provider asked:",
+            Upstream.asked - before,
+            "| cost:",
+            newest(local)["cost"],
+            "| hit:",
+            last_call().cache_hit,
+        )
 
     head("6  Prompts: stored, versioned, filled in")
     filled = {"prompt_id": "greeting", "variables": {"name": "Ada", "language": "French"}, "echo": True}
@@ -198,7 +207,9 @@ def look_and_leave(addresses: queue.Queue[str], local: LocalGateway) -> None:
     """Call the server, read its page, and stop it as Ctrl-C would."""
     base_url = next(word for word in addresses.get(timeout=20).split() if word.startswith("http"))
     try:
-        answer = OpenAI(base_url=base_url, api_key="unused").chat.completions.create(model="echo/m", messages=ASK)
+        answer = OpenAI(base_url=base_url, api_key="unused").chat.completions.create(
+            model="echo/m", messages=ASK
+        )
         print("  ", answer.choices[0].message.content)
         head("13 A page to look at: the log, live")
         origin = base_url.removesuffix("/").removesuffix("/api")
@@ -208,7 +219,10 @@ def look_and_leave(addresses: queue.Queue[str], local: LocalGateway) -> None:
         signal.raise_signal(signal.SIGINT)
 
 
-TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object", "properties": {}}}}
+TOOL = {
+    "type": "function",
+    "function": {"name": "look_up", "parameters": {"type": "object", "properties": {}}},
+}
 
 
 def newest(local: LocalGateway) -> dict[str, object]:

@@ -49,7 +49,9 @@ def main() -> None:
     server = HTTPServer(("127.0.0.1", 0), Anthropic)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     base_url = f"http://127.0.0.1:{server.server_port}"
-    config = {"providers": {"anthropic": {"vendor": "anthropic", "base_url": base_url, "key": "anthropic-key"}}}
+    config = {
+        "providers": {"anthropic": {"vendor": "anthropic", "base_url": base_url, "key": "anthropic-key"}}
+    }
     with respan_gateway.Gateway(config) as rust:
         local = LocalGateway(
             [Via("rust", rust.transport(), rust.async_transport(), base_url="http://respan-gateway/v1")],

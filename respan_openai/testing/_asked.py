@@ -199,7 +199,4 @@ def _gather_fields(fields: Mapping[str, object], texts: list[str]) -> bool:
 
 
 def _gather_items(items: Iterable[object], texts: list[str]) -> bool:
-    for item in items:
-        if not _gather(item, texts):
-            return False
-    return True
+    return all(_gather(item, texts) for item in items)

@@ -28,7 +28,7 @@ from .recording import Answer, Chunk, Failure, Question, Recorded
 from .redact import Redactor, kept_headers
 from .rules import Rules
 from .saving import Keeper
-from .secrets import Secrets
+from .secrets import KEY_HEADERS, Secrets
 from .views import CallView, request_dict, view
 
 
@@ -59,6 +59,9 @@ class Counts(NamedTuple):
     saved: int = 0
 
 
+_KEY_HEADERS = frozenset(name.encode() for name in KEY_HEADERS)
+
+
 class _Seen:
     """One request of the test, and what came back."""
 
@@ -67,7 +70,8 @@ class _Seen:
         self.question = question
         self.answer: Answer | None = None
         self.is_live = False
-        self.key = ""
+        #: The question as it is written.
+        self.masked = question
 
 
 class Cassette:
@@ -108,6 +112,7 @@ class Cassette:
         self._faults = Faults(self.options.faults)
         self._redactor = Redactor(Secrets(), self.options.redact)
         self._lock = threading.RLock()
+        self._keys = set[bytes]()
         self._seen: list[_Seen] = []
         self._warnings: list[str] = []
         self._saved = 0
@@ -242,7 +247,7 @@ class Cassette:
             return []
         with self._lock:
             live = [seen for seen in self._seen if seen.is_live and seen.answer is not None]
-        kept = live if self.options.retries == "keep" else _without_retries(live)
+        kept = live if self.options.retries == "keep" else _without_retries(live, self._rules)
         recorded = self._redactor.calls(
             Recorded(seen.question, seen.answer) for seen in kept if seen.answer is not None
         )
@@ -266,12 +271,19 @@ class Cassette:
 
     def take(self, request: Any, call: Any, name: str | None) -> _Shot:
         """Decide about *request*; see ``_tapes.Deck``."""
-        self._redactor.secrets.learn(request.headers)
+        self._learn(request.headers)
         question = self._question(request, call, name)
         with self._lock:
             seen = _Seen(len(self._seen) + 1, question)
             self._seen.append(seen)
             return self._shot(request, seen)
+
+    def _learn(self, headers: Any) -> None:
+        # Most requests bring the keys of the one before, and to decode all headers takes long.
+        keys = {value for name, value in headers.raw if name.lower() in _KEY_HEADERS}
+        if not keys <= self._keys:
+            self._redactor.secrets.learn(headers)
+            self._keys |= keys
 
     def _question(self, request: Any, call: Any, name: str | None) -> Question:
         if call is None:
@@ -279,7 +291,7 @@ class Cassette:
         else:
             url, params = call.url, call.params and call.params.params
             body = _content(request) if call.body is None else call.body
-        header = request.headers.get if call is None else partial(_header_of, call)
+        header = request.headers.get if call is None else _headers_of(call)
         path, _, query = _target_of(url).partition("?")
         return question_of(
             request.method,
@@ -295,8 +307,7 @@ class Cassette:
 
     def _shot(self, request: Any, seen: _Seen) -> _Shot:
         fault = self._faults.next(seen.question, seen.number)
-        masked = self._redactor.question(seen.question)
-        seen.key = self._rules.key(masked)
+        seen.masked = masked = self._redactor.question(seen.question)
         if fault is not None and not fault.only_delays:
             found = self._library.peek(masked)
             answer = fault.applied(None if found is None else found.answer)
@@ -395,12 +406,14 @@ class _Shot:
             answer = Answer(response.status_code, kept, tuple(chunks), end, failure)
             self._cassette.landed(self._seen, answer, self._expected)
 
+        def unpacked(chunks: list[Chunk], end: Any, failure: Failure | None) -> None:
+            done(decoded(self._request, response, chunks), end, failure)
+
         if response.is_stream_consumed:  # by a client that was not asked for a stream
             body = response.content
             done([Chunk(round((now() - self._began) * 1000), body)] if body else [], "eof", None)
             return response
-        unpacked = partial(decoded, self._request, response)
-        return teed(response, Tee(self._began, _ends, lambda chunks, *rest: done(unpacked(chunks), *rest)))
+        return teed(response, Tee(self._began, _ends, unpacked))
 
     def failed(self, error: BaseException) -> None:
         """A live answer did not come."""
@@ -426,9 +439,15 @@ def _content(request: Any) -> bytes:
     return b""  # a generator that can only be awaited: what it will send is not known yet
 
 
-def _header_of(call: Any, name: str) -> str | None:
-    value: str | None = call.header(name.encode())
-    return value
+def _headers_of(call: Any) -> Callable[[str], str | None]:
+    """Gives the first value of each header of *call* by its name in lower case."""
+    values = {name.lower(): value for name, value in reversed(call.headers)}
+
+    def header(name: str) -> str | None:
+        value = values.get(name.encode())
+        return None if value is None else value.decode("latin-1")
+
+    return header
 
 
 def _target_of(url: Any) -> str:
@@ -439,13 +458,16 @@ def _target_of(url: Any) -> str:
     return text
 
 
-def _without_retries(live: list[_Seen]) -> list[_Seen]:
+def _without_retries(live: list[_Seen], rules: Rules) -> list[_Seen]:
     """Without failures after which the same request was answered: a rate limit must not become a fixture.
 
     One that failed to the end keeps every attempt, for so many are made when it is played.
     """
-    answered = {seen.key: seen.number for seen in live if not _is_retried(seen)}
-    return [seen for seen in live if not (_is_retried(seen) and answered.get(seen.key, 0) > seen.number)]
+    keys = {seen.number: rules.key(seen.masked) for seen in live}
+    answered = {keys[seen.number]: seen.number for seen in live if not _is_retried(seen)}
+    return [
+        seen for seen in live if not (_is_retried(seen) and answered.get(keys[seen.number], 0) > seen.number)
+    ]
 
 
 def _is_retried(seen: _Seen) -> bool:

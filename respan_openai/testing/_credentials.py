@@ -20,7 +20,7 @@ _FIELDS: Final = frozenset({
     "refresh_token",
 })  # fmt: skip
 _SUBTREES: Final = frozenset({"credential_override", "customer_api_keys", "customer_credentials"})
-_VARIABLE: Final = re.compile(r".+_(?:KEY|TOKEN|SECRET|PASSWORD)", re.IGNORECASE | re.DOTALL)
+_VARIABLES: Final = ("_key", "_token", "_secret", "_password")
 
 
 def is_field_of_secrets(path: Sequence[object]) -> bool:
@@ -40,7 +40,8 @@ def is_field_of_secrets(path: Sequence[object]) -> bool:
 
 def is_variable_of_secrets(name: str) -> bool:
     """Whether an environment variable is secret: ``*_KEY``, ``*_TOKEN``, ``*_SECRET``, ``*_PASSWORD``."""
-    return _VARIABLE.fullmatch(name) is not None
+    name = name.casefold()
+    return name.endswith(_VARIABLES) and name not in _VARIABLES
 
 
 # -- values

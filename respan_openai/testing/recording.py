@@ -9,7 +9,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-__all__ = ["Answer", "Body", "Chunk", "Failure", "Json", "Multipart", "Part", "Question", "Raw", "Recorded", "Tape"]
+__all__ = [
+    "Answer",
+    "Body",
+    "Chunk",
+    "Failure",
+    "Json",
+    "Multipart",
+    "Part",
+    "Question",
+    "Raw",
+    "Recorded",
+    "Tape",
+]
 
 
 class Json(NamedTuple):

@@ -31,7 +31,9 @@ DELTAS = [("a", None), ("b", "stop")]
 EVENTS = (
     *(
         b"data: %s\n\n"
-        % json.dumps({**CHUNK, "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": end}]}).encode()
+        % json.dumps(
+            {**CHUNK, "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": end}]}
+        ).encode()
         for text, end in DELTAS
     ),
     b"data: [DONE]\n\n",
@@ -172,9 +174,12 @@ def test_a_swallowed_mismatch_is_told_at_the_end(upstream: Upstream, path: Path)
     with cassette(path, mode="once"):
         ask(client(upstream.base_url))
 
-    with pytest.raises(CassetteMismatch, match="no recorded call matches"), cassette(path, unused="ignore"):
+    def swallowing() -> None:
         with suppress(BaseException):  # the worst that code under test can do
             ask(client(NOWHERE), "moon")
+
+    with pytest.raises(CassetteMismatch, match="no recorded call matches"), cassette(path, unused="ignore"):
+        swallowing()
 
 
 def test_a_recording_that_nobody_asks_for(upstream: Upstream, path: Path) -> None:

@@ -374,7 +374,7 @@ def test_faults(project) -> None:
             assert ask("Hi") == "1. Hi"
             assert [call.status for call in respan_cassette.calls] == [429, 200]
 
-        @marked("hi", faults=[{"timeout": "connect"}])
+        @marked("hi", faults=[{"status": 503}])
         def test_by_marker(ask):
             assert ask("Hi") == "1. Hi"
 

@@ -1,0 +1,229 @@
+"""Tests kept from other machines: what is refused, what never is, and how it is said."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import pytest
+
+from respan_openai.testing.plugin_network import Guard, _audit
+from tests.testing.llm_server import Project
+
+
+pytest_plugins = "pytester"
+
+#: Reserved for documentation (RFC 5737, RFC 3849, RFC 6761): nobody answers there.
+ELSEWHERE = ["192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1", "host.invalid", "fe80::1%eth0"]
+HERE = ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "0.0.0.0", "::", "localhost", "LOCALHOST.", "a.localhost", ""]
+
+
+class Refused(BaseException):
+    pass
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
+    return Project(pytester, monkeypatch)
+
+
+@pytest.mark.parametrize("host", HERE)
+def test_this_machine(host) -> None:
+    """It may always be asked for and reached, under all of its names."""
+    guard = Guard([], Refused)
+
+    guard.looked_up(host)
+    guard.connected(host)
+
+
+def test_this_machine_by_its_name() -> None:
+    """A server may be bound to the host's own name."""
+    Guard([], Refused).looked_up(socket.gethostname())
+
+
+@pytest.mark.parametrize("host", ELSEWHERE)
+def test_other_machines(host) -> None:
+    """They are not reached; the text names the host and the option that lets it through."""
+    guard = Guard(["*.example.org"], Refused)
+
+    with pytest.raises(Refused, match=r"only this machine and \*\.example\.org may be reached") as info:
+        guard.connected(host)
+
+    assert repr(host) in str(info.value)
+    assert f"--respan-allow-hosts={host}" in str(info.value)
+
+
+def test_a_name_is_refused_when_it_is_looked_up() -> None:
+    """So the text has the name, and no question leaves for a name server; an address is not asked for anywhere."""
+    guard = Guard([], Refused)
+
+    with pytest.raises(Refused, match="host.invalid"):
+        guard.looked_up("host.invalid")
+    guard.looked_up("192.0.2.1")
+
+
+@pytest.mark.parametrize(
+    ("globs", "host"),
+    [
+        (["192.0.2.1"], "192.0.2.1"),
+        (["192.0.2.*"], "192.0.2.77"),
+        (["other", "HOST.*"], "host.invalid"),
+        (["*.invalid"], "a.b.INVALID"),
+    ],
+)
+def test_hosts_that_are_allowed(globs, host) -> None:
+    """Globs are matched with what is asked for, a name or an address, upper and lower case alike."""
+    guard = Guard(globs, Refused)
+
+    guard.looked_up(host)
+    guard.connected(host)
+
+
+def test_the_addresses_of_an_allowed_name() -> None:
+    """Libraries look a name up and then connect to one of its addresses: of an allowed name, all are."""
+    name = socket.gethostname()
+    addresses = {found[4][0] for found in socket.getaddrinfo("localhost", None)}
+    guard = Guard(["somewhere"], Refused)
+    guard._learn = lambda asked: guard._addresses.update({"192.0.2.5"} if asked == "somewhere" else ())
+
+    guard.looked_up("somewhere")
+    guard.connected("192.0.2.5")
+
+    assert name
+    assert addresses
+    with pytest.raises(Refused):
+        guard.connected("192.0.2.6")
+
+
+def test_what_is_learned_is_forgotten_with_the_test() -> None:
+    """What one test was allowed to reach by its name says nothing about the next."""
+    guard = Guard(["localhost.*", "somewhere"], Refused)
+    with guard.during("test"):
+        guard._addresses.add("192.0.2.5")
+        guard.connected("192.0.2.5")
+
+    with guard.during("next"), pytest.raises(Refused):
+        guard.connected("192.0.2.5")
+
+
+def test_between_tests_everything_passes() -> None:
+    """Outside of a test, the hook does nothing."""
+    _audit("socket.getaddrinfo", ("host.invalid", 80))
+
+
+@pytest.mark.parametrize("event", ["socket.bind", "open", "socket.__new__"])
+def test_other_events_are_none_of_its_business(event) -> None:
+    """Only looking up and connecting is looked at."""
+    with Guard([], Refused).during("test"):
+        _audit(event, ("host.invalid",))
+
+
+def test_real_sockets() -> None:
+    """Listening, connecting to this machine, Unix sockets and pairs of sockets work as ever, in all threads."""
+    with Guard([], Refused).during("test_x"), socket.create_server(("127.0.0.1", 0)) as server:
+        socket.create_connection(server.getsockname()).close()
+        for each in socket.socketpair():
+            each.close()
+        with socket.socket(socket.AF_UNIX) as unix, pytest.raises(FileNotFoundError):
+            unix.connect("/nowhere/at/all")
+        with pytest.raises(Refused, match="^respan: test_x wants to reach '192.0.2.1'"):
+            socket.create_connection(("192.0.2.1", 80))
+        with pytest.raises(Refused), socket.socket() as plain:
+            plain.connect(("192.0.2.1", 80))
+        with pytest.raises(Refused):
+            socket.getaddrinfo(b"host.invalid", 80)
+        socket.getaddrinfo(None, 0)
+        found: list[BaseException] = []
+
+        def elsewhere() -> None:
+            try:
+                socket.getaddrinfo("host.invalid", 80)
+            except Refused as exc:
+                found.append(exc)
+
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("how", ["--respan-block-network", "-orespan_block_network=true"])
+def test_a_run_with_the_network_blocked(project, how) -> None:
+    """Sync, asyncio and trio: other machines are refused, with the test's name; servers of the test's own are not."""
+    project.write(
+        test_a="""
+        import asyncio
+        import socket
+
+        import httpx2
+        import pytest
+        import trio
+
+        REFUSED = pytest.fail.Exception
+
+        def test_sync():
+            with pytest.raises(REFUSED, match="test_a.py::test_sync wants to reach 'host.invalid'"):
+                httpx2.get("http://host.invalid/", trust_env=False)
+
+        @pytest.mark.parametrize("host", ["host.invalid", "192.0.2.1"])
+        def test_asyncio(host):
+            async def main():
+                server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+                port = server.sockets[0].getsockname()[1]
+                _, writer = await asyncio.open_connection("localhost", port)
+                writer.close()
+                with pytest.raises(REFUSED, match=host):
+                    await asyncio.open_connection(host, 80)
+                server.close()
+
+            asyncio.run(main())
+
+        def test_trio():
+            async def main():
+                with pytest.raises((REFUSED, BaseExceptionGroup)):
+                    await trio.open_tcp_stream("192.0.2.1", 80)
+
+            trio.run(main)
+
+        def test_allowed():
+            with pytest.raises(OSError):
+                socket.getaddrinfo("fine.invalid", 80)
+
+        def test_fails():
+            socket.create_connection(("host.invalid", 80))
+        """
+    )
+
+    result = project.run(how, "--respan-allow-hosts=one.invalid,fine.*", fresh=True)
+
+    result.assert_outcomes(passed=5, failed=1)
+    result.stdout.fnmatch_lines([
+        "respan: test_a.py::test_fails wants to reach 'host.invalid', and only this machine and one.invalid, fine.*",
+    ])  # fmt: skip
+    assert "Traceback" not in result.stdout.str()
+
+
+def test_recording_reaches_its_hosts_only_while_it_lasts(project) -> None:
+    """A cassette that records lets its hosts through; a test without one does not reach them."""
+    project.ini("respan_cassette_hosts = model.invalid")
+    project.write(
+        test_a="""
+        import socket
+        import pytest
+
+        def test_with(respan_cassette):
+            with pytest.raises(OSError):
+                socket.getaddrinfo("model.invalid", 80)
+
+        def test_without():
+            with pytest.raises(pytest.fail.Exception):
+                socket.getaddrinfo("model.invalid", 80)
+        """
+    )
+
+    recording = project.run("--respan-block-network", "--respan-record=rewrite", fresh=True)
+    replaying = project.run("--respan-block-network", fresh=True)
+
+    recording.assert_outcomes(passed=2)
+    replaying.assert_outcomes(passed=1, failed=1)
