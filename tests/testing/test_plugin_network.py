@@ -15,6 +15,9 @@ pytest_plugins = "pytester"
 
 #: Reserved for documentation (RFC 5737, RFC 3849, RFC 6761): nobody answers there.
 ELSEWHERE = ["192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1", "host.invalid", "fe80::1%eth0"]
+#: Another way to write 192.0.2.1, which the system looks up as a name, and finds without asking anybody.
+NAME = "3221225985"
+
 HERE = ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "0.0.0.0", "::", "localhost", "LOCALHOST.", "a.localhost", ""]
 
 
@@ -67,8 +70,8 @@ def test_a_name_is_refused_when_it_is_looked_up() -> None:
     [
         (["192.0.2.1"], "192.0.2.1"),
         (["192.0.2.*"], "192.0.2.77"),
-        (["other", "HOST.*"], "host.invalid"),
-        (["*.invalid"], "a.b.INVALID"),
+        (["other", NAME], NAME),
+        (["0xc*"], "0XC0000201"),
     ],
 )
 def test_hosts_that_are_allowed(globs, host) -> None:
@@ -81,29 +84,26 @@ def test_hosts_that_are_allowed(globs, host) -> None:
 
 def test_the_addresses_of_an_allowed_name() -> None:
     """Libraries look a name up and then connect to one of its addresses: of an allowed name, all are."""
-    name = socket.gethostname()
-    addresses = {found[4][0] for found in socket.getaddrinfo("localhost", None)}
-    guard = Guard(["somewhere"], Refused)
-    guard._learn = lambda asked: guard._addresses.update({"192.0.2.5"} if asked == "somewhere" else ())
-
-    guard.looked_up("somewhere")
-    guard.connected("192.0.2.5")
-
-    assert name
-    assert addresses
+    guard = Guard([NAME], Refused)
     with pytest.raises(Refused):
-        guard.connected("192.0.2.6")
+        guard.connected("192.0.2.1")
+
+    guard.looked_up(NAME)
+
+    guard.connected("192.0.2.1")
+    with pytest.raises(Refused):
+        guard.connected("192.0.2.2")
 
 
 def test_what_is_learned_is_forgotten_with_the_test() -> None:
     """What one test was allowed to reach by its name says nothing about the next."""
-    guard = Guard(["localhost.*", "somewhere"], Refused)
+    guard = Guard([NAME], Refused)
     with guard.during("test"):
-        guard._addresses.add("192.0.2.5")
-        guard.connected("192.0.2.5")
+        guard.looked_up(NAME)
+        guard.connected("192.0.2.1")
 
     with guard.during("next"), pytest.raises(Refused):
-        guard.connected("192.0.2.5")
+        guard.connected("192.0.2.1")
 
 
 def test_between_tests_everything_passes() -> None:
@@ -126,9 +126,7 @@ def test_real_sockets() -> None:
             each.close()
         with socket.socket(socket.AF_UNIX) as unix, pytest.raises(FileNotFoundError):
             unix.connect("/nowhere/at/all")
-        with pytest.raises(Refused, match="^respan: test_x wants to reach '192.0.2.1'"):
-            socket.create_connection(("192.0.2.1", 80))
-        with pytest.raises(Refused), socket.socket() as plain:
+        with socket.socket() as plain, pytest.raises(Refused, match="^respan: test_x wants to reach '192.0.2.1'"):
             plain.connect(("192.0.2.1", 80))
         with pytest.raises(Refused):
             socket.getaddrinfo(b"host.invalid", 80)
@@ -187,38 +185,36 @@ def test_a_run_with_the_network_blocked(project, how) -> None:
             trio.run(main)
 
         def test_allowed():
-            with pytest.raises(OSError):
-                socket.getaddrinfo("fine.invalid", 80)
+            assert socket.getaddrinfo("3221225985", 80)
 
         def test_fails():
             socket.create_connection(("host.invalid", 80))
         """
     )
 
-    result = project.run(how, "--respan-allow-hosts=one.invalid,fine.*", fresh=True)
+    result = project.run(how, "--respan-allow-hosts=one.invalid,3221*", fresh=True)
 
     result.assert_outcomes(passed=5, failed=1)
     result.stdout.fnmatch_lines([
-        "respan: test_a.py::test_fails wants to reach 'host.invalid', and only this machine and one.invalid, fine.*",
+        "respan: test_a.py::test_fails wants to reach 'host.invalid', and only this machine and one.invalid, 3221*",
     ])  # fmt: skip
     assert "Traceback" not in result.stdout.str()
 
 
 def test_recording_reaches_its_hosts_only_while_it_lasts(project) -> None:
     """A cassette that records lets its hosts through; a test without one does not reach them."""
-    project.ini("respan_cassette_hosts = model.invalid")
+    project.ini("respan_cassette_hosts = 3221225985")
     project.write(
         test_a="""
         import socket
         import pytest
 
         def test_with(respan_cassette):
-            with pytest.raises(OSError):
-                socket.getaddrinfo("model.invalid", 80)
+            assert socket.getaddrinfo("3221225985", 80)
 
         def test_without():
             with pytest.raises(pytest.fail.Exception):
-                socket.getaddrinfo("model.invalid", 80)
+                socket.getaddrinfo("3221225985", 80)
         """
     )
 
