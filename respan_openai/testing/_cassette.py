@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .._clock import now
 from .._core.health import forget
 from .._tapes import push, remove
-from .errors import CassetteError
+from .errors import CassetteError, CassetteFileError
 from .faults import Faults
 from .match import Library, Taken
 from .mismatch import CassetteMismatch, describe, sent_from
@@ -91,7 +91,8 @@ class Cassette:
         mismatches: Text of each such request, also of those whose exception somebody swallowed.
 
     Raises:
-        CassetteError: if the file cannot be read as a cassette, or an option is wrong.
+        CassetteError: if the file cannot be read as a cassette, or an option is wrong. What is wrong with an
+            answer in it is raised by the call that asks for it, as *raising* makes it, or told at the end.
     """
 
     def __init__(
@@ -228,7 +229,7 @@ class Cassette:
         if self.is_recording or self.mode == "rewrite":
             problems += self._save(passed=passed)
         if passed:
-            problems += self._leftovers()
+            problems += [*self._leftovers(), *self._unreadable()]
         return problems + self._warnings
 
     def _leftovers(self) -> list[str]:
@@ -241,6 +242,16 @@ class Cassette:
                 'Record anew with --respan-record=rewrite, or pass unused="ignore".'
             )
         return texts
+
+    def _unreadable(self) -> list[str]:
+        """What is wrong with recordings that were not asked for, and so not read."""
+        texts: list[str] = []
+        for held in self._library.holds() if self.mode not in {"rewrite", "off"} else ():
+            try:
+                _ = held.recorded.answer
+            except CassetteFileError as exc:
+                texts.append(str(exc))
+        return [text for text in texts if text not in self.mismatches]
 
     def _save(self, *, passed: bool) -> list[str]:
         if self.options.save == "never" or not (passed or self.options.save == "always"):
@@ -276,7 +287,11 @@ class Cassette:
         with self._lock:
             seen = _Seen(len(self._seen) + 1, question)
             self._seen.append(seen)
-            return self._shot(request, seen)
+            try:
+                return self._shot(request, seen)
+            except CassetteFileError as exc:  # an answer is read when it is first asked for
+                self.mismatches.append(str(exc))
+                raise self.raising(str(exc)) from None
 
     def _learn(self, headers: Any) -> None:
         # Most requests bring the keys of the one before, and to decode all headers takes long.

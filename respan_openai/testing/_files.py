@@ -55,8 +55,8 @@ def beside(path: Path) -> list[Path]:
 _BODY: Final = re.compile(r"\d+\.\w+")
 
 
-def opened(path: Path) -> Tape:
-    """The tape in *path*.
+def opened(path: Path, *, at_once: bool = True) -> Tape:
+    """The tape in *path*; *at_once* as for :func:`~respan_openai.testing.format.loads`.
 
     Raises:
         CassetteFileError: if it cannot be read as a cassette; the file is left as it is.
@@ -69,7 +69,7 @@ def opened(path: Path) -> Tape:
         raise CassetteFileError(
             str(path), "", f"cannot be read ({exc.strerror or type(exc).__name__})."
         ) from None
-    return loads(content, lambda name: (path.parent / name).read_bytes(), path=str(path))
+    return loads(content, lambda name: (path.parent / name).read_bytes(), path=str(path), at_once=at_once)
 
 
 def leaks_in(path: Path, secrets: Secrets) -> list[str]:

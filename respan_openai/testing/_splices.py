@@ -33,7 +33,8 @@ def applied(data: bytes, edits: Iterable[Edit]) -> bytes:
 
 def blanked(data: bytes, edits: Iterable[Edit]) -> bytes:
     """*data* with zeros where *edits* are to be made, so that nothing more is found there, nor across."""
-    return applied(data, (edit._replace(new=bytes(edit.end - edit.start)) for edit in sorted(edits)))
+    zeros = [edit._replace(new=bytes(edit.end - edit.start)) for edit in sorted(edits)]
+    return applied(data, zeros) if zeros else data
 
 
 class Piece(NamedTuple):

@@ -25,23 +25,37 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
+from functools import partial
 from json import JSONDecodeError
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from ._marks import marked, parsed
 from ._printer import printed
 from ._request import a_request, kept_request
 from ._response import ANSWER, answer_in, kept_answer
-from ._shapes import REPAIR, ROOT, Misshapen, Shape, a_list, a_string, a_whole_number, deepest, show
+from ._shapes import (
+    REPAIR,
+    ROOT,
+    Misshapen,
+    Shape,
+    a_list,
+    a_string,
+    a_whole_number,
+    anything,
+    deepest,
+    show,
+)
 from .bodies import Beside
 from .errors import CassetteError, CassetteFileError
 from .recording import Recorded, Tape
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from ._shapes import Place
+    from .recording import Answer
 
     Fields = dict[str, Any]
     ReadFile = Callable[[str], bytes]
@@ -101,7 +115,7 @@ def _call(call: Recorded, beside: Beside) -> Fields:
 # -- from a file
 
 
-def loads(text: str | bytes, read_file: ReadFile, *, path: str = "") -> Tape:
+def loads(text: str | bytes, read_file: ReadFile, *, path: str = "", at_once: bool = True) -> Tape:
     """The tape in a file.
 
     Args:
@@ -109,19 +123,23 @@ def loads(text: str | bytes, read_file: ReadFile, *, path: str = "") -> Tape:
         read_file: Reads a file beside it, by its name as in :func:`dumps`: one folder and a name, never a way
             out.
         path: For errors.
+        at_once: Whether answers are read now. Otherwise each is read, and checked, when somebody first asks
+            for it: that is most of the work, and a test may play few of the calls in its file.
 
     Raises:
         CassetteFileError: if *text* is no cassette, has a newer format, is too large or nested too deep; if
             it holds anything that :func:`dumps` would not write; if a file beside it is missing, or not the
             one it was.
     """
-    try:
+    file = _File(path, read_file)
+    with file.blamed():
         tree = _tree(text)
         _check_format(tree)
         fields = _TAPE(tree, ROOT)
-        calls = [_recorded(item, ((ROOT, "calls"), at), read_file) for at, item in enumerate(fields["calls"])]
-    except Misshapen as exc:
-        raise CassetteFileError(path, show(exc.place), exc.what) from exc.__cause__
+        calls = [_recorded(item, ((ROOT, "calls"), at), file) for at, item in enumerate(fields["calls"])]
+    if at_once:
+        for call in calls:
+            _ = call.answer
     return Tape(tuple(calls), fields.get("test"), fields.get("recorded"), fields.get("with"))
 
 
@@ -185,7 +203,8 @@ def _refuse_newer(number: int) -> None:
         )
 
 
-_CALL: Final = Shape({"origin": a_string, "request": a_request, **ANSWER}, "request")
+_CALL: Final = Shape({"origin": a_string, "request": a_request, **dict.fromkeys(ANSWER, anything)}, "request")
+_ANSWER: Final = Shape(ANSWER)
 _TAPE: Final = Shape(
     {
         "respan_cassette": a_whole_number,
@@ -198,6 +217,24 @@ _TAPE: Final = Shape(
 )
 
 
-def _recorded(value: Any, place: Place, read_file: ReadFile) -> Recorded:
+class _File(NamedTuple):
+    path: str
+    read_beside: ReadFile
+
+    @contextmanager
+    def blamed(self) -> Generator[None]:
+        """Inside, a value that is not what its place asks for is an error in this file."""
+        try:
+            yield
+        except Misshapen as exc:
+            raise CassetteFileError(self.path, show(exc.place), exc.what) from exc.__cause__
+
+    def answer(self, told: Fields, place: Place) -> Answer:
+        with self.blamed():
+            return answer_in(_ANSWER(told, place), place, self.read_beside)
+
+
+def _recorded(value: Any, place: Place, file: _File) -> Recorded:
     fields = _CALL(value, place)
-    return Recorded(fields["request"], answer_in(fields, place, read_file), fields.get("origin"))
+    told = {key: fields[key] for key in ANSWER if key in fields}
+    return Recorded(fields["request"], partial(file.answer, told, place), fields.get("origin"))

@@ -32,7 +32,7 @@ class Ledger:
     Attributes:
         replayed: Calls answered from a file.
         live: Calls sent.
-        unused: Recordings that tests which passed did not ask for.
+        unused: Recordings that tests which passed did not ask for, although they should have.
         saved: Recordings written.
         usd: What the replayed calls would have cost, in USD, as far as that is known.
         seconds: How long they would have taken.
@@ -57,12 +57,12 @@ class Ledger:
     unread: set[str] = field(default_factory=set[str])
     partial: set[str] = field(default_factory=set[str])
 
-    def add(self, cassette: Cassette, *, passed: bool) -> None:
-        """Count *cassette*, which is over, for a test that *passed* or did not."""
+    def add(self, cassette: Cassette, unused: int) -> None:
+        """Count *cassette*, which is over, and so many *unused* recordings."""
         counts = cassette.counts
         self.replayed += counts.replayed
         self.live += counts.live
-        self.unused += counts.unused if passed else 0
+        self.unused += unused
         self.saved += counts.saved
         self.usd += cassette.saved_usd or 0.0
         self.seconds += cassette.saved_seconds

@@ -49,11 +49,12 @@ class Guard:
     def during(self, test: str) -> Generator[None]:
         """Refuse while *test* runs, in all threads."""
         _listen()
+        outer = _Active.guard, _Active.test
         _Active.guard, _Active.test = self, test
         try:
             yield
         finally:
-            _Active.guard = None
+            _Active.guard, _Active.test = outer
             self._names.clear()
             self._addresses.clear()
 

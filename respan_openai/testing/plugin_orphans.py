@@ -52,7 +52,8 @@ def why_partial(config: pytest.Config) -> str:
 
 def orphans_of(ledger: Ledger) -> list[Path]:
     """Cassettes in the run's folders that belong to no test, sorted."""
-    found = {path.resolve() for path in cassettes_in(map(Path, ledger.folders))}
+    folders = filter(Path.is_dir, map(Path, ledger.folders))
+    found = {path.resolve() for path in cassettes_in(folders)}
     return sorted(path for path in found if str(path) not in ledger.left and _is_orphan(path, ledger))
 
 

@@ -17,13 +17,14 @@ from .plugin_network import Guard
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from ._cassette import Cassette
     from .options import Options
     from .plugin_ledger import Ledger
     from .plugin_settings import Settings
+    from .recording import Recorded
 
 
 __all__ = ["Player", "failed"]
@@ -86,21 +87,24 @@ class Player:
             passed: Whether what used the cassette did.
         """
         options, left = cassette.options, cassette.unused if passed else []
-        if options.unused == "warn":
-            cassette.options = replace(options, unused="ignore")
-        problems = cassette.stop(passed=passed)
-        self._open.remove(cassette)
-        self._settle()
-        self._count(cassette, passed=passed)
+        problems = self._stopped(cassette, passed=passed)
+        self._ledger.add(cassette, 0 if options.unused == "ignore" else len(left))
+        self._use(cassette, left)
         if left and options.unused == "warn":
             text = f"respan cassette: {len(left)} recorded calls in {cassette.path} were not asked for."
             warn(pytest.PytestWarning(text))
-        texts = [f"respan cassette: {problem}" for problem in problems]
-        return [*cassette.mismatches, *texts] if passed else texts
+        return [*(cassette.mismatches if passed else ()), *problems]
 
-    def _count(self, cassette: Cassette, *, passed: bool) -> None:
-        self._ledger.add(cassette, passed=passed)
-        self._ledger.use(cassette.path, cassette.unused if passed and self._settings.report else ())
+    def _stopped(self, cassette: Cassette, *, passed: bool) -> list[str]:
+        if cassette.options.unused == "warn":
+            cassette.options = replace(cassette.options, unused="ignore")
+        problems = cassette.stop(passed=passed)
+        self._open.remove(cassette)
+        self._settle()
+        return [f"respan cassette: {problem}" for problem in problems]
+
+    def _use(self, cassette: Cassette, left: Sequence[Recorded]) -> None:
+        self._ledger.use(cassette.path, left if self._settings.report else ())
         for path in cassette.options.extra:
             self._ledger.use(cassette.path.parent / path)
         if cassette.counts.saved:

@@ -18,7 +18,7 @@ import pytest
 
 from .errors import CassetteError
 from .plugin_ledger import Ledger
-from .plugin_places import asked, hint, place
+from .plugin_places import asked, default_name, hint, place
 from .plugin_player import Player, failed
 from .plugin_settings import Settings
 
@@ -38,12 +38,19 @@ class _Course:
     """What is known about a test that runs."""
 
     def __init__(self) -> None:
-        self.outcomes: dict[str, bool] = {}
+        self._passed: dict[str, bool] = {}
         self.cassettes: list[Cassette] = []
+
+    def note(self, report: pytest.TestReport) -> None:
+        """Of a phase; there are several of one if it has subtests, and a setup begins another attempt."""
+        if report.when == "setup":
+            self._passed.clear()
+        self._passed[report.when] = self._passed.get(report.when, True) and report.passed
 
     @property
     def passed(self) -> bool:
-        return self.outcomes.get("setup", False) and self.outcomes.get("call", False)
+        """Whether the attempt has, so far."""
+        return self._passed.get("setup", False) and self._passed.get("call", False)
 
 
 _COURSE: Final = pytest.StashKey[_Course]()
@@ -91,24 +98,29 @@ class Run:
 
     def _will_replay(self, item: pytest.Item) -> bool:
         """Whether *item* is to find keys when its first fixture makes a client."""
-        fixtures: set[str] = {*getattr(item, "fixturenames", ())}
         try:
             wanted = asked(item)
-            is_used = wanted.is_marked or fixtures & {"respan_cassette", "respan_cassettes"}
-            return bool(is_used) and self.settings.options(*wanted.options).mode == "none"
+            is_used = wanted.is_marked or self._uses_cassette(item)
+            return is_used and self.settings.options(*wanted.options).mode == "none"
         except CassetteError:
             return False  # which is said when the cassette is opened
+
+    def _uses_cassette(self, item: pytest.Item) -> bool:
+        if {"respan_cassette", "respan_cassettes"}.intersection(getattr(item, "fixturenames", ())):
+            return True
+        if not self.settings.is_auto:
+            return False
+        folder = Path(self.settings.folder)
+        return (item.path.parent / folder / default_name(item.nodeid, folder)).exists()
 
     def saw(self, item: pytest.Item, report: pytest.TestReport) -> None:
         """*report* was made for *item*; a mismatch that it does not show is added to it."""
         course = item.stash[_COURSE]
-        if report.when == "setup":
-            course.outcomes.clear()
-        course.outcomes[report.when] = course.outcomes.get(report.when, True) and report.passed
+        course.note(report)
         if report.failed:
             self._failures += 1
             texts = [text for each in (*course.cassettes, *self._blocks) for text in each.mismatches]
-            shown = report.longreprtext
+            shown = report.longreprtext if texts else ""
             report.sections += [("respan cassette", text) for text in texts if text not in shown]
         if report.when == "call" and course.passed:
             self.ledger.passed.add(item.nodeid)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 
 __all__ = [
@@ -141,18 +141,47 @@ class Answer(NamedTuple):
     failure: Failure | None = None
 
 
-class Recorded(NamedTuple):
-    """One call.
+class Recorded:
+    """One call; equal to another that says the same, and not to be changed.
+
+    Args:
+        question: As the attribute.
+        answer: As the attribute, or what reads it: called once, when somebody first asks for it.
+        origin: As the attribute.
 
     Attributes:
         question: What was asked.
-        answer: What came back.
         origin: ``None`` for what was recorded here; else where it comes from (``vcr``, ``cassetter``, ``hand``).
     """
 
-    question: Question
-    answer: Answer
-    origin: str | None = None
+    __slots__ = ("_answer", "origin", "question")
+    __hash__ = None  # type: ignore[assignment] -- a question holds dicts
+
+    def __init__(
+        self, question: Question, answer: Answer | Callable[[], Answer], origin: str | None = None
+    ) -> None:
+        self.question: Final = question
+        self.origin: Final = origin
+        self._answer = answer
+
+    @property
+    def answer(self) -> Answer:
+        """What came back.
+
+        Raises:
+            CassetteFileError: if it is still to be read, and what the file says about it is no answer.
+        """
+        if not isinstance(self._answer, Answer):
+            self._answer = self._answer()
+        return self._answer
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Recorded):
+            return NotImplemented
+        return (self.question, self.origin, self.answer) == (other.question, other.origin, other.answer)
+
+    def __repr__(self) -> str:
+        return f"Recorded({self.question!r}, {self.answer!r}, {self.origin!r})"
 
 
 class Tape(NamedTuple):

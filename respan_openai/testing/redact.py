@@ -13,13 +13,14 @@ from ._asked import Asked
 from ._hooks import Hooks
 from ._sweep import Sweep
 from .errors import CassetteError
+from .recording import Recorded
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ._hooks import Hook
-    from .recording import Answer, Question, Recorded
+    from .recording import Answer, Question
     from .secrets import Secrets
 
 
@@ -79,7 +80,7 @@ class Redactor:
         """*recorded*, as it is written."""
         question, answer = self.question(recorded.question), self.answer(recorded.answer)
         is_same = question is recorded.question and answer is recorded.answer
-        return recorded if is_same else recorded._replace(question=question, answer=answer)
+        return recorded if is_same else Recorded(question, answer, recorded.origin)
 
     def calls(self, calls: Iterable[Recorded]) -> list[Recorded]:
         """*calls*, as they are written together: what one gives away is replaced in those before it too."""

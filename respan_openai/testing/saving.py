@@ -104,12 +104,12 @@ class Keeper:
 
 
 def read(path: Path) -> Tape | None:
-    """The tape in the file *path*; ``None`` if there is no such file.
+    """The tape in the file *path*, its answers still to be read; ``None`` if there is no such file.
 
     Raises:
         CassetteFileError: if it is no cassette; the file is left as it is.
     """
-    return opened(path) if path.exists() else None
+    return opened(path, at_once=False) if path.exists() else None
 
 
 @contextmanager

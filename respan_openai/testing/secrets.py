@@ -77,10 +77,11 @@ class Secrets:
         self.needles: tuple[tuple[bytes, bytes], ...] = ()
         self.shortest = _SHORTEST
         variables = os.environ if environ is None else environ
-        for name, value in sorted(variables.items()):
-            if is_variable_of_secrets(name) and len(value.strip()) >= _SHORTEST:
+        for name in sorted(filter(is_variable_of_secrets, variables)):
+            value = variables[name].strip()
+            if len(value) >= _SHORTEST:
                 placeholder = b"{{env:%b}}" % name.encode() if _VARIABLE.fullmatch(name) else None
-                self._know(value.strip(), _Known(f"the environment variable {name}", placeholder))
+                self._know(value, _Known(f"the environment variable {name}", placeholder))
         self._settle()
 
     def __repr__(self) -> str:
@@ -143,15 +144,16 @@ class Secrets:
                 reasonable time.
         """
         new = {value: what for value, what in values if value not in self._known}
+        if not new:
+            return False
         if len(self) + len(new) > _MOST:
             raise CassetteError(
                 f"More than {_MOST} different values look like secrets, too many to replace them. "
                 "Leave out the body that holds them."
             )
         self._known |= {value: _Known(what, None) for value, what in new.items()}
-        if new:
-            self._settle()
-        return bool(new)
+        self._settle()
+        return True
 
     def _know(self, value: str, known: _Known) -> None:
         self._known.setdefault(_bytes(value), known)

@@ -572,6 +572,30 @@ def test_keys_that_there_are_stay(project, monkeypatch) -> None:
     project.run().assert_outcomes(passed=1)
 
 
+def test_clients_of_cassettes_that_are_used_unasked(project) -> None:
+    """Also for a test that uses a cassette because it is there, a fixture of the whole run finds keys."""
+    project.ini("respan_cassette_auto = true")
+    (project.path / "cassettes" / "test_a").mkdir(parents=True)
+    (project.path / "cassettes" / "test_a" / "test_with.json").write_text('{"respan_cassette": 1, "calls": []}')
+    project.write(
+        test_a="""
+        import os
+        import pytest
+
+        @pytest.fixture(scope="session")
+        def key():
+            return os.environ["OPENAI_API_KEY"]
+
+        def test_with(key): pass
+
+        def test_without():
+            assert "OPENAI_API_KEY" not in os.environ
+        """
+    )
+
+    project.run().assert_outcomes(passed=2)
+
+
 def test_what_is_sent_never_has_a_stand_in(project) -> None:
     """In a mode that sends, a key that is missing is missing."""
     project.write(
