@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gc
 import random
+from contextlib import nullcontext
 from dataclasses import dataclass
 from statistics import median
 from time import perf_counter, process_time
@@ -20,8 +21,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from contextlib import AbstractContextManager
 
     Block = Callable[[int], object]
+    Inside = AbstractContextManager[object]
 
 
 PLAIN, CONTROL = "plain", "control"
@@ -108,14 +111,21 @@ class Laps:
         return ordered[len(ordered) // 10]
 
 
-def interleaved(blocks: Mapping[str, Block], seconds: float) -> Laps:
-    """Measure *blocks*, one of them named ``plain``, for about *seconds*; a block makes as many calls as it is told."""
-    calls = _calls_per_lap(blocks)
+def interleaved(
+    blocks: Mapping[str, Block], seconds: float, inside: Mapping[str, Callable[[], Inside]] | None = None
+) -> Laps:
+    """Measure *blocks*, one of them named ``plain``, for about *seconds*; a block makes as many calls as it is told.
+
+    What *inside* has for a variant is opened for each of its laps; that is not measured.
+    """
+    opened = {**dict.fromkeys(blocks, nullcontext), **(inside or {})}
+    calls = _calls_per_lap(blocks, opened)
 
     def lap(variant: str) -> Lap:
-        wall, cpu = perf_counter(), process_time()
-        blocks[variant](calls)
-        return Lap((process_time() - cpu) / calls, (perf_counter() - wall) / calls)
+        with opened[variant]():
+            wall, cpu = perf_counter(), process_time()
+            blocks[variant](calls)
+            return Lap((process_time() - cpu) / calls, (perf_counter() - wall) / calls)
 
     return rounds(lap, blocks, seconds)
 
@@ -149,11 +159,12 @@ def _typical(laps: Iterable[Lap]) -> Lap:
     return Lap(median(lap.cpu for lap in laps), median(lap.wall for lap in laps))
 
 
-def _calls_per_lap(blocks: Mapping[str, Block]) -> int:
+def _calls_per_lap(blocks: Mapping[str, Block], opened: Mapping[str, Callable[[], Inside]]) -> int:
     """How many calls fill a lap; finding out also warms all variants up."""
     for _ in range(3):
-        for block in blocks.values():
-            block(1)
+        for variant, block in blocks.items():
+            with opened[variant]():
+                block(1)
     began = process_time()
     blocks[PLAIN](3)
     return max(1, round(LAP_SECONDS * 3 / (process_time() - began)))

@@ -73,41 +73,33 @@ def _replayed(name: str, model: str, target: float, seconds: float) -> Iterator[
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         origin = stack.enter_context(running())
         blocks: dict[str, Block] = {
-            PLAIN: _asks(_plain(stack, model), model),
-            CONTROL: _asks(_plain(stack, model), model),
-            OURS: _inside(_ours(folder / "ours.json", origin, model), _asks(_wrapped(stack, origin), model)),
+            PLAIN: _asks(_plain(stack, origin, model), model),
+            CONTROL: _asks(_plain(stack, origin, model), model),
+            OURS: _asks(_wrapped(stack, origin), model),
         }
+        inside = {OURS: _ours(folder / "ours.json", origin, model)}
         if find_spec("vcr") is not None:
-            blocks[VCR] = _inside(
-                _vcr(folder / "vcr.yaml", origin, model), _asks(_client(stack, origin), model)
-            )
-        laps = interleaved(blocks, seconds)
+            blocks[VCR] = _asks(_client(stack, origin), model)
+            inside[VCR] = _vcr(folder / "vcr.yaml", origin, model)
+        laps = interleaved(blocks, seconds, inside)
     for variant in blocks.keys() - {PLAIN, CONTROL}:
         ratio, control = laps.cpu_ratio(variant).median, laps.cpu_ratio(CONTROL).median
         yield Result(f"{name} replayed by {variant}", ratio, control, "x", target)
 
 
-def _plain(stack: ExitStack, model: str) -> openai.OpenAI:
-    http_client = openai.DefaultHttpxClient(transport=in_process(model))
-    return stack.enter_context(openai.OpenAI(api_key="key", http_client=http_client, max_retries=0))
+def _plain(stack: ExitStack, origin: str, model: str) -> openai.OpenAI:
+    return _client(stack, origin, http_client=openai.DefaultHttpxClient(transport=in_process(model)))
 
 
-def _client(stack: ExitStack, origin: str) -> openai.OpenAI:
-    return stack.enter_context(openai.OpenAI(api_key="key", base_url=f"{origin}/v1", max_retries=0))
+def _client(stack: ExitStack, origin: str, **options: Any) -> openai.OpenAI:
+    # All have the same origin, because to parse an address takes longer than to parse a name.
+    return stack.enter_context(
+        openai.OpenAI(api_key="key", base_url=f"{origin}/v1", max_retries=0, **options)
+    )
 
 
 def _wrapped(stack: ExitStack, origin: str) -> openai.OpenAI:
     return wrap(_client(stack, origin), gateway=Gateway("respan-key", f"{origin}/api"))
-
-
-def _inside(opened: Callable[[], Any], block: Block) -> Block:
-    """*block*, inside what *opened* returns: opening it is part of no call."""
-
-    def run_inside(calls: int) -> None:
-        with opened():
-            block(calls)
-
-    return run_inside
 
 
 def _ours(path: Path, origin: str, model: str) -> Callable[[], Any]:

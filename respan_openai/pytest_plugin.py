@@ -64,7 +64,6 @@ def respan_cassettes(pytestconfig: pytest.Config) -> Cassettes:
     Around a ``yield`` it serves all tests meanwhile; then it is saved if none of them failed, and recordings that
     are left are no error. The fixture ``respan_cassette_config`` does not count: pass options.
     """
-
     from .testing.plugin_run import Cassettes
 
     return Cassettes(pytestconfig.stash[_RUN])
@@ -111,10 +110,12 @@ def _has_cassette(request: pytest.FixtureRequest) -> bool:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options, and keys of the configuration file."""
     plugin_settings.add_to(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """The marker, and what is known about the run; settings that are not accepted end it here."""
     from .testing.plugin_run import Run
 
     config.addinivalue_line("markers", _MARKER)
@@ -125,6 +126,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
 ) -> Generator[None, object, object]:
+    """Configurations add up."""
     if fixturedef.argname != "respan_cassette_config" or fixturedef.func is _nothing:
         return (yield)
     from .testing.plugin_config import added, below
@@ -141,6 +143,7 @@ def pytest_fixture_setup(
 def pytest_make_collect_report(
     collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Which files have tests that nobody knows."""
     report = yield
     ledger = collector.config.stash[_RUN].ledger
     if report.failed:
@@ -152,17 +155,20 @@ def pytest_make_collect_report(
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Which tests there are, once others have left out some."""
     for item in items:
         config.stash[_RUN].collected(item)
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    """Not all tests run."""
     for item in items[:1]:
         item.config.stash[_RUN].ledger.partial.add("tests were deselected")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """What holds while a test runs."""
     with item.config.stash[_RUN].around(item):
         return (yield)
 
@@ -171,6 +177,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Whether the test passes, as all other plugins leave it."""
     report = yield
     item.config.stash[_RUN].saw(item, report)
     return report
@@ -180,6 +187,7 @@ def pytest_runtest_makereport(
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Add up; a worker sends what it has."""
     run = session.config.stash[_RUN]
     output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
     if output is not None:
@@ -192,6 +200,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
+    """A worker of pytest-xdist is over."""
     ledger = node.config.stash[_RUN].ledger
     if error is not None or _LEDGER not in getattr(node, "workeroutput", {}):
         ledger.partial.add("a worker crashed")
@@ -200,5 +209,6 @@ def pytest_testnodedown(node: Any, error: object) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what the run did."""
     for line in config.stash.get(_LINES, list[str]()):
         terminalreporter.write_line(line)

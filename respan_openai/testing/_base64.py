@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
+from base64 import b64encode
+from binascii import a2b_base64
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ._splices import Edit, applied
@@ -42,7 +43,7 @@ class Run(NamedTuple):
         same = self.text.translate(_URL_SAFE)
         for offset in range(4):
             whole = same[offset : self._whole(offset)]
-            yield offset, b64decode(whole + b"=" * (-len(whole) % 4))
+            yield offset, a2b_base64(whole + b"=" * (-len(whole) % 4))
 
     def _whole(self, offset: int) -> int:
         """Where what is base64 ends: a single character behind a group of four means nothing."""

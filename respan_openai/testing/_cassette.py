@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -113,7 +112,7 @@ class Cassette:
         self._faults = Faults(self.options.faults)
         self._redactor = Redactor(Secrets(), self.options.redact)
         self._lock = threading.RLock()
-        self._keys = set[bytes]()
+        self._keys = set[tuple[bytes, bytes]]()
         self._seen: list[_Seen] = []
         self._warnings: list[str] = []
         self._saved = 0
@@ -295,10 +294,11 @@ class Cassette:
 
     def _learn(self, headers: Any) -> None:
         # Most requests bring the keys of the one before, and to decode all headers takes long.
-        keys = {value for name, value in headers.raw if name.lower() in _KEY_HEADERS}
-        if not keys <= self._keys:
-            self._redactor.secrets.learn(headers)
-            self._keys |= keys
+        sent = {(name.lower(), value) for name, value in headers.raw if name.lower() in _KEY_HEADERS}
+        if not sent <= self._keys:
+            texts = {name.decode(): value.decode("utf-8", "surrogateescape") for name, value in sent}
+            self._redactor.secrets.learn(texts)
+            self._keys |= sent
 
     def _question(self, request: Any, call: Any, name: str | None) -> Question:
         if call is None:

@@ -71,7 +71,7 @@ def _asked(old: Recorded, new: Recorded) -> Iterator[str]:
 
 
 def _answered(old: Recorded, new: Recorded) -> Iterator[str]:
-    was, is_now = (view(*each[:2]).text for each in (old, new))
+    was, is_now = (view(each.question, each.answer).text for each in (old, new))
     said = text_of(Difference("", "changed", was, is_now, None))
     lines = [("-> text", said)] if was != is_now else []
     lines += [(f"-> {each.place}", each.what) for each in changes(old.answer, new.answer)]

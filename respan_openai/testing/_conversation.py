@@ -29,7 +29,7 @@ _MARGIN: Final = 12
 
 def conversation(number: int, recorded: Recorded) -> Iterator[str]:
     """The lines for the call *number* of a tape."""
-    call = view(*recorded[:2])
+    call = view(recorded.question, recorded.answer)
     yield f"{number}. {title(recorded)}"
     for name, value in call.respan.items():
         yield from spoken("respan", f"{name}={shown(value)}")

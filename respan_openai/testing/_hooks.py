@@ -58,6 +58,11 @@ class Hooks:
         """Whether one is a path."""
         return bool(self._paths)
 
+    @property
+    def search_texts(self) -> bool:
+        """Whether one is a pattern or a function."""
+        return bool(self._searches)
+
     def lead_to(self, path: Sequence[object]) -> bool:
         """Whether one names the place that *path* leads to, or something around it."""
         return any(_leads(steps, path) for steps in self._paths)

@@ -45,10 +45,10 @@ def _inside(outer: Any) -> list[Any]:
 
 def plain(value: Any) -> Any:
     """A copy of *value* in dicts and lists; a float without a fraction as the integer that it is equal to."""
-    if isinstance(value, str):  # most are
-        return value
     if isinstance(value, dict):
-        return {name: plain(inner) for name, inner in cast("dict[str, Any]", value).items()}
+        items = cast("dict[str, Any]", value).items()
+        # Most values are strings, and not to call a function for each makes this twice as fast.
+        return {name: inner if isinstance(inner, str) else plain(inner) for name, inner in items}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in cast("list[Any]", value)]
     return int(value) if isinstance(value, float) and value.is_integer() else value

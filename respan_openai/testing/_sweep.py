@@ -46,6 +46,14 @@ _MOST_ROUNDS: Final = 8
 _SHORTEST_BEGINNING: Final = 12
 
 
+#: One of these is in all that gives itself away, that escapes hide, and that is JSON or a stream.
+_SIGNS: Final = (
+    *(layer.hint for layer in LAYERS),
+    *(b"{", b"[", b"data:"),
+    *(hint for shape in SHAPES for hint in shape.hints),
+)
+
+
 class Sweep:
     """Cleans texts of what *secrets* knows, and of what gives itself away, which *secrets* then knows too.
 
@@ -95,6 +103,8 @@ class Sweep:
 
     def edits(self, data: bytes, depth: int = DEEPEST) -> list[Edit]:
         """What makes *data* clean, sorted; forms inside of forms are undone *depth* deep."""
+        if not self._has_signs(data):
+            return self._in_base64(data, depth)
         leaves = leaves_of(data)
         found = [] if leaves is None else self._in_leaves(data, leaves, depth)
         rest = blanked(data if leaves is None else leaves.without_code(data), found)
@@ -104,6 +114,12 @@ class Sweep:
                 found += more
                 rest = blanked(rest, more)
         return sorted(found)
+
+    def _has_signs(self, data: bytes) -> bool:
+        """Whether there may be more to find than base64. Mostly there is not, and to look for signs is quick."""
+        if self._answered or self._hooks.search_texts or any(map(data.__contains__, _SIGNS)):
+            return True
+        return any(needle in data for needle, _ in self._secrets.needles)
 
     # -- each way to find
 

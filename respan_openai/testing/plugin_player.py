@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from .errors import CassetteError
 from .plugin_keys import Keys
 from .plugin_network import Guard
 
@@ -98,7 +99,10 @@ class Player:
     def _stopped(self, cassette: Cassette, *, passed: bool) -> list[str]:
         if cassette.options.unused == "warn":
             cassette.options = replace(cassette.options, unused="ignore")
-        problems = cassette.stop(passed=passed)
+        try:
+            problems = cassette.stop(passed=passed)
+        except CassetteError as exc:
+            problems = [str(exc)]
         self._open.remove(cassette)
         self._settle()
         return [f"respan cassette: {problem}" for problem in problems]

@@ -155,7 +155,6 @@ class Recorded:
     """
 
     __slots__ = ("_answer", "origin", "question")
-    __hash__ = None  # type: ignore[assignment] -- a question holds dicts
 
     def __init__(
         self, question: Question, answer: Answer | Callable[[], Answer], origin: str | None = None
@@ -179,6 +178,9 @@ class Recorded:
         if not isinstance(other, Recorded):
             return NotImplemented
         return (self.question, self.origin, self.answer) == (other.question, other.origin, other.answer)
+
+    def __hash__(self) -> int:
+        return hash((self.question.method, self.question.path, self.origin))
 
     def __repr__(self) -> str:
         return f"Recorded({self.question!r}, {self.answer!r}, {self.origin!r})"

@@ -83,7 +83,7 @@ def test_a_whole_answer_step_by_step() -> None:
     asked = call(timeout=60.0)
     steps = flow(asked, rules, trace)
 
-    assert next(steps) == Send(target, target.build(asked), BEGAN + 60, rules.timeouts.idle)
+    assert next(steps) == Send(target, target.build(asked), BEGAN + 60, rules.timeouts.idle, asked)
     assert steps.send(answer) == Read(answer, rules.limits.body, BEGAN + 60)
     assert steps.send(COMPLETION) is NOW
     with pytest.raises(StopIteration) as stop:
@@ -103,7 +103,7 @@ def test_a_stream_step_by_step() -> None:
 
     until = BEGAN + 60
     assert drive.steps == [
-        Send(target, target.build(asked), until, rules.timeouts.idle),
+        Send(target, target.build(asked), until, rules.timeouts.idle, asked),
         Next(answer, until),
         Next(answer, until),
         Next(answer, until),
@@ -125,7 +125,7 @@ def test_an_answer_that_its_caller_reads_step_by_step(path) -> None:
     asked = call(Mode.PASS, path)
     drive = run(rules, asked, answer)
 
-    assert drive.steps == [Send(target, target.build(asked), None, rules.timeouts.idle), NOW]
+    assert drive.steps == [Send(target, target.build(asked), None, rules.timeouts.idle, asked), NOW]
     outcome = drive.outcome
     assert outcome is not None
     assert (outcome.answer, outcome.verdict, outcome.held, outcome.over) == (answer, None, None, False)

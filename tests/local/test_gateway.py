@@ -490,7 +490,7 @@ def test_stream_that_breaks_off(family: str, gateway: LocalGateway, upstream: Up
     module = importlib.import_module(family)
     with (
         sdk(family, gateway) as client,
-        pytest.raises((module.RemoteProtocolError, openai.APIConnectionError)) as caught,
+        pytest.raises((module.ReadError, openai.APIConnectionError)) as caught,
     ):
         list(client.chat.completions.create(model="m", messages=HELLO, stream=True))
 

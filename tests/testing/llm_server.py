@@ -14,10 +14,12 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import sys
 import threading
 from collections import Counter
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 # A run inside of this process forgets the modules that it has loaded itself, but not what others keep of them.
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     import pytest
 
 
-__all__ = ["KEYS", "LLM", "Project", "serving"]
+__all__ = ["KEYS", "LLM", "Project", "put_back", "serving"]
 
 
 #: What must not be found anywhere.
@@ -102,8 +104,10 @@ class Project:
 
     def run(self, *args: str, fresh: bool = False) -> pytest.RunResult:
         """Run the tests, without any server; with *fresh* in a process of their own."""
-        run = self._pytester.runpytest_subprocess if fresh else self._pytester.runpytest_inprocess
-        return run("-p", "respan_openai.pytest_plugin", *args)
+        own = ("-p", "respan_openai.pytest_plugin")
+        if fresh:
+            return self._pytester.runpytest_subprocess(*own, *args)
+        return self._pytester.runpytest_inprocess(*own, *args, plugins=[_Keeper(self.path)])
 
     def record(self, *args: str, fresh: bool = False) -> pytest.RunResult:
         """Run the tests, with keys and a new server, in a mode that records."""
@@ -117,6 +121,32 @@ class Project:
         """Paths of all files in folders for cassettes, sorted."""
         found = (path for path in self.path.rglob("cassettes/**/*") if path.is_file())
         return sorted(path.relative_to(self.path).as_posix() for path in found)
+
+
+class _Keeper:
+    """Remembers the modules that a run in this process is the first to load; see :func:`put_back`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def pytest_unconfigure(self) -> None:
+        """The run is over, and nothing dropped yet."""
+        for name, module in list(sys.modules.items()):
+            file = getattr(module, "__file__", None)
+            if file and not Path(file).is_relative_to(self._folder):
+                _LOADED.setdefault(name, module)
+
+
+_LOADED: dict[str, Any] = {}
+
+
+def put_back() -> None:
+    """Put back what pytester has dropped at the end of a test.
+
+    Loaded once more, the classes of a module would be others than those that modules know which were there before.
+    """
+    for name, module in _LOADED.items():
+        sys.modules.setdefault(name, module)
 
 
 class LLM:

@@ -408,6 +408,38 @@ def test_too_old_a_recording(upstream: Upstream, path: Path) -> None:
         pass
 
 
+def damaged(upstream: Upstream, path: Path) -> Path:
+    """A cassette of two calls, ``a`` and ``b``; somebody has edited the answer to ``b``."""
+    with cassette(path, mode="once"):
+        asked = client(upstream.base_url)
+        ask(asked, "a")
+        ask(asked, "b")
+    tree = json.loads(path.read_text())
+    tree["calls"][1]["response"]["status"] = "fine"
+    path.write_text(json.dumps(tree))
+    return path
+
+
+def test_a_damaged_answer_is_told_by_the_call_that_asks_for_it(upstream: Upstream, path: Path) -> None:
+    """Others are answered. Whoever swallows it is told again at the end, once."""
+    place = r"calls\[1\]\.response\.status: must be a whole number"
+    with pytest.raises(CassetteMismatch, match=place), cassette(damaged(upstream, path)):
+        asked = client(NOWHERE)
+        assert ask(asked, "a") == "answer 1"
+        with pytest.raises(CassetteMismatch, match=place):
+            ask(asked, "b")
+
+
+@pytest.mark.parametrize("unused", ["ignore", "error"])
+def test_a_damaged_answer_that_nobody_asks_for(upstream: Upstream, path: Path, unused: str) -> None:
+    """Is told at the end of a test that passes; one that fails has other troubles."""
+    tape = Cassette(damaged(upstream, path), Options(unused=unused)).start()
+    assert ask(client(NOWHERE), "a") == "answer 1"
+
+    assert "calls[1].response.status" in tape.stop(passed=True)[-1]
+    assert tape.stop(passed=False) == []
+
+
 def test_two_processes_of_a_run_add_up(upstream: Upstream, path: Path) -> None:
     """Both rewrite one file; the second keeps what the first has written, and a later run replaces all."""
     for run, text in (("run 1", "a"), ("run 1", "b"), ("run 2", "c")):

@@ -75,6 +75,11 @@ SPEECH = Recorded(
 )
 
 
+def but(call: Recorded, **fields: Any) -> Recorded:
+    """*call*, with other *fields*."""
+    return Recorded(**{"question": call.question, "answer": call.answer, "origin": call.origin, **fields})
+
+
 def kept(path: str | Path, *calls: Recorded, **fields: Any) -> Path:
     """A cassette of *calls*."""
     target = Path(path)
@@ -107,9 +112,9 @@ def test_nothing_to_see_to(capsys) -> None:
 @pytest.mark.parametrize(
     "call",
     [
-        CHAT._replace(question=asked({"role": "user", "content": f"my key: {CANARY}"})),
-        CHAT._replace(answer=said(f"It is {CANARY}.")),
-        SPEECH._replace(answer=answered(CANARY.encode() + b"\xff\x00" * 4000, kind="audio/mpeg")),
+        but(CHAT, question=asked({"role": "user", "content": f"my key: {CANARY}"})),
+        but(CHAT, answer=said(f"It is {CANARY}.")),
+        but(SPEECH, answer=answered(CANARY.encode() + b"\xff\x00" * 4000, kind="audio/mpeg")),
     ],
 )
 def test_a_secret_is_found(call, capsys, monkeypatch) -> None:
@@ -215,7 +220,7 @@ LONG = "iVBORw0KGgo" + "A" * 400
             ],
         ),
         (
-            CHAT._replace(question=asked(USER, CALL | {"role": "x"}), answer=said("", CALL)),
+            but(CHAT, question=asked(USER, CALL | {"role": "x"}), answer=said("", CALL)),
             [
                 "1. POST /chat/completions  m",
                 "user        Where is",
@@ -283,7 +288,7 @@ def test_base64_is_told_by_its_size(capsys) -> None:
     """An image of megabytes is one word."""
     parts = [{"type": "text", "text": LONG}]
 
-    assert "<png 308 B sha" in "\n".join(lines_of(CHAT._replace(question=asked({"content": parts})), capsys))
+    assert "<png 308 B sha" in "\n".join(lines_of(but(CHAT, question=asked({"content": parts})), capsys))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -315,7 +320,7 @@ def test_no_difference(capsys) -> None:
     body = CHAT.answer.chunks[0].data
     later = CHAT.answer._replace(chunks=(Chunk(1, body[:9]), Chunk(2, body[9:])))
     kept("a.json", CHAT, EMBED)
-    kept("b.json", CHAT._replace(answer=later), EMBED, recorded="2026-12-01")
+    kept("b.json", but(CHAT, answer=later), EMBED, recorded="2026-12-01")
 
     assert run(capsys, "diff", "a.json", "b.json") == (0, "", "")
 
@@ -335,7 +340,7 @@ def test_differences(capsys) -> None:
     """Calls that ask alike are compared, wherever they stand; others are in one of the two only."""
     other = asked(USER, respan={"customer_identifier": "u2"})
     kept("a.json", EMBED, CHAT, SPEECH)
-    kept("b.json", CHAT._replace(question=other, answer=said("On Tuesday, I think.")), SPEECH, CHAT)
+    kept("b.json", but(CHAT, question=other, answer=said("On Tuesday, I think.")), SPEECH, CHAT)
 
     code, out, _ = run(capsys, "diff", "a.json", "b.json")
 
@@ -359,7 +364,7 @@ def test_differences(capsys) -> None:
 def test_a_different_answer(answer, line, capsys) -> None:
     """What it says, its shape, and at least that something is different."""
     kept("a.json", CHAT)
-    kept("b.json", CHAT._replace(answer=answer))
+    kept("b.json", but(CHAT, answer=answer))
 
     code, out, _ = run(capsys, "diff", "a.json", "b.json")
 
@@ -370,7 +375,7 @@ def test_a_different_answer(answer, line, capsys) -> None:
 
 def test_a_moved_call(capsys) -> None:
     """Where it stands now is told if anything else is different."""
-    changed = CHAT._replace(answer=said("No."))
+    changed = but(CHAT, answer=said("No."))
     kept("a.json", CHAT)
     kept("b.json", EMBED, changed)
 
@@ -599,7 +604,7 @@ def test_a_cassette_of_a_name_of_its_own(test, capsys) -> None:
 
 def test_scrub(capsys, monkeypatch) -> None:
     """A secret that has become known is replaced wherever it was; a clean file is not touched."""
-    dirty = kept("dirty.json", EMBED, CHAT._replace(question=asked({"role": "user", "content": CANARY})))
+    dirty = kept("dirty.json", EMBED, but(CHAT, question=asked({"role": "user", "content": CANARY})))
     clean = kept("clean.json", CHAT)
     before = clean.stat().st_mtime_ns
     monkeypatch.setenv("SHOP_TOKEN", CANARY)
@@ -626,7 +631,7 @@ def test_scrub_by_rules(capsys) -> None:
 
 def test_what_cannot_be_written(capsys, monkeypatch) -> None:
     """The file is as it was, and nothing is left lying about."""
-    path = kept("x.json", CHAT._replace(question=asked({"role": "user", "content": CANARY})))
+    path = kept("x.json", but(CHAT, question=asked({"role": "user", "content": CANARY})))
     before = path.read_bytes()
     monkeypatch.setenv("SHOP_TOKEN", CANARY)
     Path("x.d").write_text("in the way")
@@ -634,7 +639,7 @@ def test_what_cannot_be_written(capsys, monkeypatch) -> None:
     Path("y.d").write_text("in the way")
 
     with pytest.raises(CassetteError, match=r"y.json: cannot be written"):
-        write(Path("y.json"), Tape((big._replace(question=EMBED.question),)), Secrets({}))
+        write(Path("y.json"), Tape((but(big, question=EMBED.question),)), Secrets({}))
     with pytest.raises(CassetteError, match=r"x.json: not written, because it would hold a secret") as caught:
         write(path, Tape((big,)), Secrets({"SHOP_TOKEN": CANARY}))
 

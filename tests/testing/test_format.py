@@ -369,6 +369,24 @@ def test_what_belongs_together(call, message) -> None:
         read(json.dumps({"respan_cassette": FORMAT, "calls": [call]}))
 
 
+def test_answers_may_be_read_later() -> None:
+    """Then what is wrong with one is raised by whoever asks for it; the rest of the file is good."""
+    text = dumps(TAPE, files := {}, name="a").replace('"status": 200', '"status": 2000', 1)
+    later = loads(text, files.__getitem__, path="a.json", at_once=False)
+
+    assert [call.question for call in later.calls] == [call.question for call in TAPE.calls]
+    with pytest.raises(CassetteFileError, match=r"a\.json: calls\[0\]\.response\.status: must be"):
+        _ = later.calls[0].answer
+    assert later.calls[1:] == TAPE.calls[1:]
+
+
+def test_an_answer_is_read_once() -> None:
+    """Whoever asks again gets the same one."""
+    call = loads(dumps(TAPE, files := {}, name="a"), files.__getitem__, at_once=False).calls[0]
+
+    assert call.answer is call.answer
+
+
 def test_a_file_beside_is_missing() -> None:
     """It is named, with the place that names it."""
     text = dumps(TAPE, {}, name="test_refund")

@@ -63,6 +63,7 @@ def test_a_run_without_calls_brings_no_library(project) -> None:
 
 # -- what is said where
 
+
 def mode_of(project: Project, *args: str, marker: str = "", config: str = "") -> str:
     """The mode of a cassette in a run with these arguments, this marker and this configuration fixture."""
     project.write(
@@ -148,7 +149,9 @@ def test_all_options_of_the_command_line(project) -> None:
         """
     )
 
-    project.run("--respan-record=verify", "--respan-unused=warn", "--respan-timing=2").assert_outcomes(passed=1)
+    project.run("--respan-record=verify", "--respan-unused=warn", "--respan-timing=2").assert_outcomes(
+        passed=1
+    )
 
 
 def test_keys_do_not_set_anything_by_themselves(project) -> None:
@@ -238,7 +241,9 @@ def test_markers_that_are_not_accepted(project, marker, line) -> None:
 # -- CI
 
 
-@pytest.mark.parametrize(("truth", "mode"), [("true", "once"), ("1", "new"), ("drone", "rewrite"), ("yes", "all")])
+@pytest.mark.parametrize(
+    ("truth", "mode"), [("true", "once"), ("1", "new"), ("drone", "rewrite"), ("yes", "all")]
+)
 def test_ci_refuses_to_record(project, monkeypatch, truth, mode) -> None:
     """What would be recorded there is seen by nobody, so the run does not start."""
     monkeypatch.setenv("CI", truth)
@@ -373,7 +378,9 @@ def test_a_configuration_that_is_none(project) -> None:
     result = project.run()
 
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["respan cassette: respan_cassette_config must return a dict of options, not list."])
+    result.stdout.fnmatch_lines(
+        ["respan cassette: respan_cassette_config must return a dict of options, not list."]
+    )
 
 
 def test_a_configuration_that_fails(project) -> None:
@@ -501,7 +508,15 @@ def test_the_options_are_in_the_help(project) -> None:
 
     for option in ("record", "record-in-ci", "block-network", "allow-hosts", "unused", "orphans", "timing"):
         assert f"--respan-{option}" in helped
-    for key in ("record", "cassette_dir", "cassette_auto", "cassette_hosts", "match_ignore", "redact", "unused"):
+    for key in (
+        "record",
+        "cassette_dir",
+        "cassette_auto",
+        "cassette_hosts",
+        "match_ignore",
+        "redact",
+        "unused",
+    ):
         assert f"respan_{key} (" in helped
     for name in ("respan_cassette", "respan_cassettes", "respan_cassette_config", "respan_cassette_name"):
         assert f"\n{name} " in fixtures
@@ -572,11 +587,31 @@ def test_keys_that_there_are_stay(project, monkeypatch) -> None:
     project.run().assert_outcomes(passed=1)
 
 
+def test_a_key_that_a_test_sets_stays(project) -> None:
+    """What is not the stand-in any more is not taken away."""
+    project.write(
+        test_a="""
+        import os
+
+        def test_sets(respan_cassette):
+            os.environ["OPENAI_API_KEY"] = "own-key"
+
+        def test_afterwards():
+            assert os.environ.pop("OPENAI_API_KEY") == "own-key"
+            assert "RESPAN_API_KEY" not in os.environ
+        """
+    )
+
+    project.run().assert_outcomes(passed=2)
+
+
 def test_clients_of_cassettes_that_are_used_unasked(project) -> None:
     """Also for a test that uses a cassette because it is there, a fixture of the whole run finds keys."""
     project.ini("respan_cassette_auto = true")
     (project.path / "cassettes" / "test_a").mkdir(parents=True)
-    (project.path / "cassettes" / "test_a" / "test_with.json").write_text('{"respan_cassette": 1, "calls": []}')
+    (project.path / "cassettes" / "test_a" / "test_with.json").write_text(
+        '{"respan_cassette": 1, "calls": []}'
+    )
     project.write(
         test_a="""
         import os

@@ -110,7 +110,9 @@ async def test_swallowed(make_async):
         pass
 """
     )
-    project.record(*plugins, "--respan-record=once", "-k", "one", fresh=True).assert_outcomes(passed=1, deselected=1)
+    project.record(*plugins, "--respan-record=once", "-k", "one", fresh=True).assert_outcomes(
+        passed=1, deselected=1
+    )
 
     project.run(*plugins, fresh=True).assert_outcomes(passed=2, errors=1)
 

@@ -18,7 +18,18 @@ ELSEWHERE = ["192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1", "host.invalid", "fe
 #: Another way to write 192.0.2.1, which the system looks up as a name, and finds without asking anybody.
 NAME = "3221225985"
 
-HERE = ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "0.0.0.0", "::", "localhost", "LOCALHOST.", "a.localhost", ""]
+HERE = [
+    "127.0.0.1",
+    "127.9.9.9",
+    "::1",
+    "::ffff:127.0.0.1",
+    "0.0.0.0",  # noqa: S104 -- nobody is bound to it
+    "::",
+    "localhost",
+    "LOCALHOST.",
+    "a.localhost",
+    "",
+]
 
 
 class Refused(BaseException):
@@ -60,7 +71,7 @@ def test_a_name_is_refused_when_it_is_looked_up() -> None:
     """So the text has the name, and no question leaves for a name server; an address is not asked for anywhere."""
     guard = Guard([], Refused)
 
-    with pytest.raises(Refused, match="host.invalid"):
+    with pytest.raises(Refused, match=r"host\.invalid"):
         guard.looked_up("host.invalid")
     guard.looked_up("192.0.2.1")
 
@@ -118,6 +129,31 @@ def test_other_events_are_none_of_its_business(event) -> None:
         _audit(event, ("host.invalid",))
 
 
+def test_what_the_hook_is_told() -> None:
+    """Names as text and bytes, no name at all, and addresses of the Internet's two families; no other ones."""
+    with Guard([], Refused).during("test"), socket.socket() as plain, socket.socket(socket.AF_UNIX) as unix:
+        for event, args in {
+            "socket.getaddrinfo": ("host.invalid", 80),
+            "socket.connect": (plain, ("192.0.2.1", 80)),
+        }.items():
+            with pytest.raises(Refused):
+                _audit(event, args)
+        with pytest.raises(Refused, match=r"'host\.invalid'"):
+            _audit("socket.getaddrinfo", (b"host.invalid", 80))
+        _audit("socket.getaddrinfo", (None, 80))
+        _audit("socket.connect", (unix, "/run/some.sock"))
+
+
+def test_blocks_nest() -> None:
+    """A run inside of a test leaves that test as it was."""
+    outer = Guard([], Refused)
+    with outer.during("outer"):
+        with Guard(["*"], Refused).during("inner"):
+            _audit("socket.getaddrinfo", (NAME, 80))
+        with pytest.raises(Refused, match="outer wants"):
+            _audit("socket.getaddrinfo", (NAME, 80))
+
+
 def test_real_sockets() -> None:
     """Listening, connecting to this machine, Unix sockets and pairs of sockets work as ever, in all threads."""
     with Guard([], Refused).during("test_x"), socket.create_server(("127.0.0.1", 0)) as server:
@@ -126,7 +162,10 @@ def test_real_sockets() -> None:
             each.close()
         with socket.socket(socket.AF_UNIX) as unix, pytest.raises(FileNotFoundError):
             unix.connect("/nowhere/at/all")
-        with socket.socket() as plain, pytest.raises(Refused, match="^respan: test_x wants to reach '192.0.2.1'"):
+        with (
+            socket.socket() as plain,
+            pytest.raises(Refused, match=r"^respan: test_x wants to reach '192\.0\.2\.1'"),
+        ):
             plain.connect(("192.0.2.1", 80))
         with pytest.raises(Refused):
             socket.getaddrinfo(b"host.invalid", 80)
@@ -218,8 +257,8 @@ def test_recording_reaches_its_hosts_only_while_it_lasts(project) -> None:
         """
     )
 
-    recording = project.run("--respan-block-network", "--respan-record=rewrite", fresh=True)
-    replaying = project.run("--respan-block-network", fresh=True)
+    recording = project.run("--respan-block-network", "--respan-record=rewrite")
+    replaying = project.run("--respan-block-network")
 
     recording.assert_outcomes(passed=2)
     replaying.assert_outcomes(passed=1, failed=1)

@@ -237,7 +237,9 @@ def test_recording_again(project, mode) -> None:
     else:
         result.assert_outcomes(passed=1)
         recorded = {"new": 1, "rewrite": 2}[mode]
-        result.stdout.fnmatch_lines([f"respan: {2 - recorded} replayed, {recorded} live, 0 unused, {recorded} recorded*"])
+        result.stdout.fnmatch_lines(
+            [f"respan: {2 - recorded} replayed, {recorded} live, 0 unused, {recorded} recorded*"]
+        )
         assert "1. Ho" in after
 
 

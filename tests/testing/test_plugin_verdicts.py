@@ -42,7 +42,7 @@ def test_a_question_that_has_changed(project, monkeypatch) -> None:
         "*POST /chat/completions  model=gpt-4o-mini*sent from conftest.py:* in ask()",
         "*messages[[]0].content *-20*-21*",
         '  intended?   pytest "test_a.py::test_one" --respan-record=rewrite',
-        '  noise? *ignore = *messages*',
+        "  noise? *ignore = *messages*",
     ])  # fmt: skip
     output = result.stdout.str()
     assert "Traceback" not in output
@@ -129,7 +129,9 @@ def test_one(ask, make_async, respan_cassette):
     result = project.run(fresh=True)
 
     result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["*ERROR at teardown of test_one*", "respan cassette: there is no recording yet*"])
+    result.stdout.fnmatch_lines(
+        ["*ERROR at teardown of test_one*", "respan cassette: there is no recording yet*"]
+    )
 
 
 def test_no_except_of_the_code_under_test_hides_it(project) -> None:
@@ -170,7 +172,9 @@ def test_a_test_that_fails_for_another_reason(project) -> None:
     result = project.run()
 
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*assert None*", "*- respan cassette -*", "respan cassette: there is no recording*"])
+    result.stdout.fnmatch_lines(
+        ["*assert None*", "*- respan cassette -*", "respan cassette: there is no recording*"]
+    )
 
 
 def test_a_mismatch_in_a_group(project) -> None:
@@ -269,7 +273,9 @@ def test_a_block_that_cannot_be_opened(project) -> None:
     result = project.run()
 
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["respan cassette: '../block' is no name of a cassette: it must lie in *cassettes."])
+    result.stdout.fnmatch_lines(
+        ["respan cassette: '../block' is no name of a cassette: it must lie in *cassettes."]
+    )
 
 
 def test_another_order_of_parameters(project) -> None:
@@ -292,7 +298,9 @@ def test_another_order_of_parameters(project) -> None:
     result = project.run()
 
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(['  renamed? *was recorded as test_a.py::test_one[[]x-y]: respan-openai cassettes mv *'])
+    result.stdout.fnmatch_lines(
+        ["  renamed? *was recorded as test_a.py::test_one[[]x-y]: respan-openai cassettes mv *"]
+    )
 
 
 # -- recordings that are not used
@@ -317,7 +325,9 @@ def test_recordings_that_a_passing_test_does_not_use(project, monkeypatch) -> No
     result = project.run()
 
     result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["respan cassette: 1 of 2 recorded calls in test_one.json were not asked for: *"])
+    result.stdout.fnmatch_lines(
+        ["respan cassette: 1 of 2 recorded calls in test_one.json were not asked for: *"]
+    )
     result.stdout.fnmatch_lines(["respan: 1 replayed, 0 live, 1 unused*"])
 
 
@@ -340,9 +350,9 @@ def test_unused_recordings_as_warnings(project, monkeypatch) -> None:
     project.record().assert_outcomes(passed=1)
     monkeypatch.setenv("LESS", "1")
 
-    result = project.run("--respan-unused=warn", fresh=True)
-    silent = project.run("--respan-unused=ignore", fresh=True)
-    strict = project.run("--respan-unused=warn", "-Werror", fresh=True)
+    result = project.run("--respan-unused=warn", "-Wdefault")
+    silent = project.run("--respan-unused=ignore", "-Wdefault")
+    strict = project.run("--respan-unused=warn", "-Werror")
 
     result.assert_outcomes(passed=1, warnings=1)
     result.stdout.fnmatch_lines([
@@ -379,6 +389,29 @@ def test_only_a_test_that_passed_is_saved(project, ending) -> None:
     project.record()
 
     assert project.cassettes() == []
+
+
+def test_what_cannot_be_redacted_is_not_saved(project) -> None:
+    """A rule that finds what is too short to be replaced is an error of the teardown, in one line."""
+    project.write(
+        test_a="""
+        import pytest
+
+        @pytest.mark.respan_cassette(redact=[r"~ 1\\."])
+        def test_one(ask):
+            ask("Hi")
+
+        def test_two(ask, respan_cassette):
+            ask("Hi")
+        """
+    )
+
+    result = project.record()
+
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(["respan cassette: *"])
+    assert project.cassettes() == ["cassettes/test_a/test_two.json"]
+    assert "plugin_player.py" not in result.stdout.str()
 
 
 def test_a_setup_that_fails_saves_nothing(project) -> None:
@@ -436,7 +469,9 @@ def test_a_failure_around_a_wide_cassette(project) -> None:
     assert project.cassettes() == []
 
 
-@pytest.mark.parametrize("text", ["not json", '{"respan_cassette": 1, "calls": [', '{"respan_cassette": 99, "calls": []}', ""])
+@pytest.mark.parametrize(
+    "text", ["not json", '{"respan_cassette": 1, "calls": [', '{"respan_cassette": 99, "calls": []}', ""]
+)
 def test_a_file_that_is_no_cassette(project, text) -> None:
     """One clear line, and the file is left as it is."""
     folder = project.path / "cassettes" / "test_a"
