@@ -150,8 +150,8 @@ print((perf_counter() - began) * 1000)
 def _plugin_import() -> Result:
     taken = [
         float(
-            subprocess.run([sys.executable, "-c", _IMPORT], capture_output=True, text=True, check=True).stdout
-        )  # noqa: S603 -- ourselves
+            subprocess.run([sys.executable, "-c", _IMPORT], capture_output=True, text=True, check=True).stdout  # noqa: S603 -- ourselves
+        )
         for _ in range(10)
     ]
     return Result("importing the pytest plugin", median(taken), None, "ms", IMPORT_TARGET_MS)

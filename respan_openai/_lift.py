@@ -130,13 +130,17 @@ def _body(ours: Mapping[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
     return {**check_explicit({**extra, **containers}), **plain}
 
 
-def _without_needless(kwargs: dict[str, Any], known: frozenset[str], body: Mapping[str, Any]) -> dict[str, Any]:
+def _without_needless(
+    kwargs: dict[str, Any], known: frozenset[str], body: Mapping[str, Any]
+) -> dict[str, Any]:
     # The SDK's signature demands model and messages; where the gateway does not, they may be left out.
     left_out = {
         "model": bool(_CHOOSE_MODEL & body.keys()),
         "messages": "prompt" in body,
     }
-    absent = {name: _LEFT_OUT for name, may in left_out.items() if may and name in known and name not in kwargs}
+    absent = {
+        name: _LEFT_OUT for name, may in left_out.items() if may and name in known and name not in kwargs
+    }
     return {**kwargs, **absent}
 
 

@@ -67,7 +67,9 @@ def refusal(status: int, message: str, retry_after: int | None = None) -> Contra
     if retry_after is None:
         return detail(status, message)
     body = {"detail": message, "retry_after": retry_after}
-    return ContractError(Reply(status, JSON, (dump_object(body),), (("Retry-After", str(retry_after)),), message))
+    return ContractError(
+        Reply(status, JSON, (dump_object(body),), (("Retry-After", str(retry_after)),), message)
+    )
 
 
 def unprocessable(message: str, field: str) -> ContractError:

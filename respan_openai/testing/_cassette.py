@@ -171,7 +171,8 @@ class Cassette:
         """What became of the calls so far."""
         with self._lock:
             live = sum(seen.is_live for seen in self._seen)
-            return Counts(len(self._seen) - live, live, len(self.unused), self._saved)
+            played = sum(not seen.is_live and seen.answer is not None for seen in self._seen)
+            return Counts(played, live, len(self.unused), self._saved)
 
     @property
     def saved_seconds(self) -> float:
@@ -258,10 +259,9 @@ class Cassette:
         with self._lock:
             live = [seen for seen in self._seen if seen.is_live and seen.answer is not None]
         kept = live if self.options.retries == "keep" else _without_retries(live, self._rules)
-        recorded = self._redactor.calls(
-            Recorded(seen.question, seen.answer) for seen in kept if seen.answer is not None
-        )
+        calls = [Recorded(seen.question, seen.answer) for seen in kept if seen.answer is not None]
         try:
+            recorded = self._redactor.calls(calls)
             self._saved = self._keeper.save(recorded, self._redactor.secrets)
         except CassetteError as exc:
             return [str(exc)]

@@ -423,11 +423,13 @@ def damaged(upstream: Upstream, path: Path) -> Path:
 def test_a_damaged_answer_is_told_by_the_call_that_asks_for_it(upstream: Upstream, path: Path) -> None:
     """Others are answered. Whoever swallows it is told again at the end, once."""
     place = r"calls\[1\]\.response\.status: must be a whole number"
-    with pytest.raises(CassetteMismatch, match=place), cassette(damaged(upstream, path)):
+    with pytest.raises(CassetteMismatch, match=place) as told, cassette(damaged(upstream, path)):
         asked = client(NOWHERE)
         assert ask(asked, "a") == "answer 1"
         with pytest.raises(CassetteMismatch, match=place):
             ask(asked, "b")
+
+    assert str(told.value).count("status") == 1
 
 
 @pytest.mark.parametrize("unused", ["ignore", "error"])
