@@ -1,6 +1,7 @@
-"""What a replayed call costs: over an in-process transport that answers at once, beside vcrpy and cassetter.
+"""What a replayed call costs: over an in-process transport that answers at once, and beside vcrpy.
 
-All replay the same answers, and take laps in turn: see ``measure``. The two others are measured if they are installed.
+All replay the same answers, and take laps in turn: see ``measure``. vcrpy is measured if it is installed.
+Each lap has a cassette of its own. To open it is no part of a call; to read an answer in it, which happens once, is.
 """
 
 from __future__ import annotations

@@ -387,6 +387,15 @@ def test_an_answer_is_read_once() -> None:
     assert call.answer is call.answer
 
 
+def test_recordings_are_values() -> None:
+    """Equal if they say the same, wherever from, and told apart if they do not."""
+    (call, *_), (again, *others) = TAPE.calls, read(dumps(TAPE, files := {}, name="a"), files).calls
+
+    assert (call, hash(call), repr(call)) == (again, hash(again), repr(again))
+    assert call not in others
+    assert call != call.question
+
+
 def test_a_file_beside_is_missing() -> None:
     """It is named, with the place that names it."""
     text = dumps(TAPE, {}, name="test_refund")

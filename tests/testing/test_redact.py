@@ -7,6 +7,7 @@ import hashlib
 import json
 import sys
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -380,6 +381,7 @@ def test_a_clean_call_is_the_same_object() -> None:
     for question in (
         ask(CLEAN, query=(("a", "b"),), respan={"metadata": {"a": 1}}),
         ask(CLEAN),
+        ask(CLEAN, respan=MappingProxyType({"metadata": {"a": 1, "b": None}})),
         Question("GET", "/models"),
         Question("GET", "/models", query=(("limit", "5"),)),
         Question("POST", "/", body=Multipart((part,))),
