@@ -1,6 +1,7 @@
 """Responses of the gateway: its own words rendered, and a provider's passed on without what is not the caller's.
 
-A header that shows the provider's key is left out, and so is what belongs to one connection (RFC 9110, 7.6.1).
+A header that shows the provider's key is left out, and so is what belongs to one connection (RFC 9110, 7.6.1), or to
+the log of another gateway.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ _NOT_RELAYED = frozenset({
     b"trailer",
     b"transfer-encoding",
     b"upgrade",
+    b"x-respan-log-id",
 })  # fmt: skip
 
 _WITH_KEYS = frozenset({b"authorization", b"api-key"})
@@ -47,9 +49,11 @@ _SHORTEST_SECRET = 8
 
 
 def rendered(request: Any, reply: Reply, extra: Iterable[tuple[str, str]] = ()) -> Any:
-    """*reply* as a response of *request*'s family, each chunk on its own."""
+    """*reply* as a response of *request*'s family; several chunks each on its own."""
     family = family_of(request)
     headers = [("Content-Type", reply.content_type), *reply.headers, *extra]
+    if len(reply.chunks) == 1:
+        return family.Response(reply.status, headers=headers, content=reply.chunks[0], request=request)
     return family.Response(
         reply.status, headers=headers, stream=chunks_for(family, reply.chunks), request=request
     )
@@ -57,11 +61,12 @@ def rendered(request: Any, reply: Reply, extra: Iterable[tuple[str, str]] = ()) 
 
 def relayed_headers(headers: Any, outgoing: Outgoing | None, own: Headers) -> Headers:
     """Those of a provider's answer to *outgoing* that its caller may see, and *own* in the place of any of that name."""
-    of_connection = {name.strip().lower().encode() for name in headers.get("connection", "").split(",")}
-    dropped = _NOT_RELAYED | of_connection | {name.lower() for name, _ in own}
-    keys = _keys_in(outgoing)
+    of_connection = (name.strip().lower().encode() for name in headers.get("connection", "").split(","))
+    dropped = _NOT_RELAYED.union(of_connection, (name.lower() for name, _ in own))
     kept = [(name, value) for name, value in headers.raw if name.lower() not in dropped]
-    return [*((name, value) for name, value in kept if not any(key in value for key in keys)), *own]
+    for key in _keys_in(outgoing):
+        kept = [(name, value) for name, value in kept if key not in value]
+    return [*kept, *own]
 
 
 def _keys_in(outgoing: Outgoing | None) -> list[bytes]:

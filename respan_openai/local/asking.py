@@ -7,6 +7,7 @@ the next candidate with another key, or for what the model lacks, to the next wi
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._core.call import Call, Mode
@@ -39,6 +40,9 @@ __all__ = ["LIMITS", "ask", "call_of", "may_be_billed", "seconds_for"]
 #: What is read of a provider's answer.
 LIMITS = Limits()
 
+# Each of them checks its values when it is made, so they are made once.
+_BREAKER, _TIMEOUTS, _STREAMS = Breaker(), Timeouts(), Streams()
+
 #: What Respan's own SDK makes of a retry that is enabled without a number (params.yaml, ``retry_params``).
 _RETRIES = 3
 
@@ -57,7 +61,7 @@ def call_of(request: Any, asked: Asked) -> Call:
     """*asked* in the plain values that a flow takes; *request* is as it came in."""
     return Call(
         "POST",
-        str(request.url),
+        request.url,
         request.url.raw_path,
         asked.path,
         request.headers.raw,
@@ -129,15 +133,20 @@ def _plan(choices: list[Choice], wait: float, attempts: int, asked: Asked) -> Pl
     return Plan(
         targets=tuple(choices),
         named={},
-        retry=Retry(attempts=attempts, backoff=wait, backoff_cap=max(wait, Retry().backoff_cap)),
-        breaker=Breaker(),
-        timeouts=Timeouts(),
-        streams=Streams(),
+        retry=_retry(attempts, wait),
+        breaker=_BREAKER,
+        timeouts=_TIMEOUTS,
+        streams=_STREAMS,
         limits=LIMITS,
         hedge=None,
         explain=fault_of,
         controls=controls,
     )
+
+
+@lru_cache(maxsize=64)
+def _retry(attempts: int, wait: float) -> Retry:
+    return Retry(attempts=attempts, backoff=wait, backoff_cap=max(wait, Retry().backoff_cap))
 
 
 def _others(outcome: Outcome, choices: list[Choice]) -> list[Choice]:

@@ -116,7 +116,7 @@ _SEARCHING_MODEL = re.compile(r"search|sonar|:online", re.IGNORECASE)
 
 
 def _any_of(*names: str) -> Callable[[Object], bool]:
-    return lambda fields: any(fields.get(name) for name in names)
+    return lambda fields: any(map(fields.get, names))
 
 
 def _has_foreign_tools(fields: Object) -> bool:
@@ -142,7 +142,11 @@ def _is_reference(item: Object) -> bool:
 
 def _refers_outside(fields: Object) -> bool:
     contents = [fields.get("messages"), fields.get("input")]
-    return any(name in _OUTSIDE and _OUTSIDE[name](value) for name, value in _members(contents))
+    return any(_names_outside(found) for found in _objects_in(contents))
+
+
+def _names_outside(found: Object) -> bool:
+    return any(_OUTSIDE[name](found[name]) for name in found.keys() & _OUTSIDE.keys())
 
 
 def _is_remote(value: object) -> bool:
@@ -183,17 +187,17 @@ _OBSTACLES: tuple[tuple[Callable[[Object], bool], str], ...] = (
 )
 
 
-def _members(thing: object) -> Iterator[tuple[str, object]]:
-    """Each name and value of the objects in *thing*, at any depth."""
+def _objects_in(thing: object) -> Iterator[Object]:
+    """Those in *thing*, at any depth."""
     pending = [thing]
     while pending:
         found = pending.pop()
         if isinstance(found, dict):
-            members = cast("dict[str, object]", found)
-            yield from members.items()
+            members = cast("Object", found)
+            yield members
             pending.extend(members.values())
-        else:
-            pending.extend(_list(found))
+        elif isinstance(found, list):
+            pending.extend(cast("list[object]", found))
 
 
 def _object(value: object) -> Object:
@@ -213,6 +217,9 @@ _VERSION = 1
 #: What only labels a chat completion that the provider keeps, and such a call is not cached. Responses repeat theirs
 #: in the answer. ``user`` and the like stay part of the key: they say for whom the answer was.
 _LABELS: Mapping[str, frozenset[str]] = {_CHAT: frozenset({"metadata", "store"})}
+
+# json.dumps(sort_keys=True) would make one for each call.
+_SORTED = json.JSONEncoder(sort_keys=True)
 
 #: Fields that hold JSON schemas: their keys are compared in the order in which they stand, because models answer in
 #: that order (OpenAI's guide to structured outputs, "Key ordering").
@@ -242,5 +249,5 @@ def cache_key(path: str, fields: Object, *, model: str, by_model: bool, partitio
     kept = {name: value for name, value in fields.items() if name not in left_out}
     in_order = {name: kept.pop(name) for name in _IN_ORDER if name in kept}
     head = [_VERSION, path, model if by_model else None, [*partition], kept]
-    text = f"{json.dumps(head, sort_keys=True)}\n{json.dumps(in_order)}"
+    text = f"{_SORTED.encode(head)}\n{json.dumps(in_order)}"
     return sha256(text.encode()).hexdigest()

@@ -39,6 +39,9 @@ __all__ = ["Credential", "credential_for", "read"]
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _COMMON = ("api_key", "api_base", "api_version")
 
+#: What may hold one.
+_PARAMS = frozenset({"credential_override", "customer_credentials", "customer_api_keys"})
+
 
 class Credential(NamedTuple):
     """A credential that came with a request, or with a saved group; its ``repr`` names fields, never values.
@@ -83,6 +86,8 @@ def credential_for(
             ``api_key``, or a field is no string. All deployments that *draw* could have picked are looked at,
             so that the same request is always refused.
     """
+    if _PARAMS.isdisjoint(params):
+        return member
     return (
         _overriding(slug, params.get("credential_override", _NOTHING), catalogue)
         or member

@@ -187,8 +187,10 @@ def _nano(usd: float) -> int:
 
 def marked_up(cost: int, profile: Mapping[str, Any]) -> int:
     """*cost* (1e-9 USD) as this customer is charged for it: ``markup_percentage`` on top, rounded up, never below 0."""
-    percent: float = min(profile.get("markup_percentage") or 0, _MOST_PERCENT)
-    share = round((100 + max(percent, -100)) * _PER_PERCENT)
+    said: float | None = profile.get("markup_percentage")
+    if not said:
+        return min(cost, _MOST)
+    share = round((100 + max(min(said, _MOST_PERCENT), -100)) * _PER_PERCENT)
     return min(-(-cost * share // (100 * _PER_PERCENT)), _MOST)
 
 

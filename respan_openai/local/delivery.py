@@ -5,14 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .._core.call import parse_object
 from .._core.sse import Watch
 from .._core.steps import Close
 from .answers import failure, passed_on, relayed_headers, rendered
 from .asking import LIMITS
 from .contract import JSON, Reply
 from .entries import HIT, Entry
-from .messages import completion_message_of
+from .messages import Answer, completion_message_of
 from .relay import Relay
 from .streaming import Body, End, streamed
 from .usage_stream import UsageHider
@@ -56,26 +55,22 @@ def delivered(exchange: Exchange, outcome: Outcome, *, hides_usage: bool) -> Ste
     if outcome.watch is None:
         return _passing(exchange, outcome, choice, None)
     exchange.row["first_token"] = outcome.tried.ended - exchange.began
-    changes = [UsageHider()] if hides_usage else []
+    counts = exchange.metering.counts
+    changes: list[Change] = [UsageHider(), counts] if hides_usage else [counts]
     return _passing(exchange, outcome, choice, _relay(exchange, outcome.watch, candidate, changes))
 
 
 def _whole(exchange: Exchange, outcome: Outcome, choice: Choice) -> Steps:
     response: Any = outcome.answer
-    read, body, candidate = outcome.read, outcome.body, choice.candidate
-    usage = None if read is None else read.usage
-    exchange.metering.count(usage, candidate)
-    whole = _Body(JSON, (body,), None if read is None else read.model, usage)
+    read, candidate, metering = outcome.read, choice.candidate, exchange.metering
+    usage = None if read is None or read.usage is None else dict(read.usage)
+    metering.count(usage, candidate)
+    answer = metering.counted(Answer(exchange.path, outcome.body), usage)
+    whole = _Body(JSON, (answer.body,), None if read is None else read.model, usage)
     entry = _entry(exchange, response, candidate, whole)
-    dressed = exchange.metering.dressed(body, cached=False)
-    yield exchange.work(
-        partial(exchange.delivered, entry, candidate, _message_in(exchange, body), streamed=False)
-    )
-    return passed_on(exchange.request, entry.status, _headers(exchange, response, choice), dressed)
-
-
-def _message_in(exchange: Exchange, body: bytes) -> Callable[[], object]:
-    return lambda: completion_message_of(exchange.path, parse_object(body))
+    dressed = metering.dressed(answer, cached=False)
+    yield exchange.work(partial(exchange.delivered, entry, candidate, lambda: answer.message, streamed=False))
+    return passed_on(exchange.request, entry.status, _headers(exchange, response, choice), dressed.body)
 
 
 def _entry(exchange: Exchange, response: Any, candidate: Candidate, body: _Body) -> Entry:
@@ -93,7 +88,7 @@ def _entry(exchange: Exchange, response: Any, candidate: Candidate, body: _Body)
 
 
 def _headers(exchange: Exchange, response: Any, choice: Choice) -> list[tuple[bytes, bytes]]:
-    own = [(name.encode(), value.encode()) for name, value in exchange.headers]
+    own = [(name.encode(), value.encode()) for name, value in exchange.answer_headers()]
     return relayed_headers(response.headers, choice.outgoing, own)
 
 
@@ -119,7 +114,7 @@ def _relay(exchange: Exchange, watch: Watch, candidate: Candidate, changes: Sequ
         exchange.path,
         watch,
         changes=changes,
-        dressing=(metering,),
+        dressing=metering.dressing,
         summary=metering.summary_events(summary),
         keeps=exchange.keeping is not None or exchange.row.keeps_text or metering.wants_summary,
     )
@@ -164,28 +159,40 @@ def replayed(exchange: Exchange, entry: Entry, *, is_hit: bool = False) -> Steps
         exchange.row["cache"] = "hit"
         exchange.headers.append(HIT)
     is_stream = entry.content_type.lower().startswith(_EVENTS)
-    chunks = (_replayed_events if is_stream else _replayed_body)(exchange, entry, is_hit)
-    found = (
-        partial(completion_message_of, exchange.path, entry.chunks)
-        if is_stream
-        else _message_in(exchange, b"".join(entry.chunks))
-    )
-    yield exchange.work(partial(exchange.answered, entry.status, model=entry.model, message=found))
-    return rendered(exchange.request, Reply(entry.status, entry.content_type, chunks), exchange.headers)
+    replay = (_replayed_events if is_stream else _replayed_body)(exchange, entry, is_hit)
+    yield exchange.work(partial(exchange.answered, entry.status, model=entry.model, message=replay.message))
+    reply = Reply(entry.status, entry.content_type, replay.chunks)
+    return rendered(exchange.request, reply, exchange.answer_headers())
 
 
-def _replayed_body(exchange: Exchange, entry: Entry, is_hit: bool) -> tuple[bytes, ...]:
-    return (exchange.metering.dressed(b"".join(entry.chunks), cached=is_hit),)
+class _Replay(NamedTuple):
+    """What the caller gets of an entry, and how to find what it says."""
+
+    chunks: tuple[bytes, ...]
+    message: Callable[[], object]
 
 
-def _replayed_events(exchange: Exchange, entry: Entry, is_hit: bool) -> tuple[bytes, ...]:
+def _replayed_body(exchange: Exchange, entry: Entry, is_hit: bool) -> _Replay:
+    answer = Answer(exchange.path, b"".join(entry.chunks))
+    dressed = exchange.metering.dressed(answer, cached=is_hit)
+    return _Replay((dressed.body,), lambda: answer.message)
+
+
+def _replayed_events(exchange: Exchange, entry: Entry, is_hit: bool) -> _Replay:
+    message = partial(completion_message_of, exchange.path, entry.chunks)
+    chunks = _dressed_events(exchange, entry, is_hit) if exchange.metering.adds else entry.chunks
+    return _Replay(chunks, message)
+
+
+def _dressed_events(exchange: Exchange, entry: Entry, is_hit: bool) -> tuple[bytes, ...]:
     metering, watch = exchange.metering, Watch(exchange.path, max_event=LIMITS.event)
 
     def summary() -> dict[str, Any]:
         message = completion_message_of(exchange.path, entry.chunks)
         return metering.summary(message, watch.model, cached=is_hit)
 
-    relay = Relay(exchange.path, watch, dressing=(metering,), summary=metering.summary_events(summary))
+    summaries = metering.summary_events(summary)
+    relay = Relay(exchange.path, watch, dressing=metering.dressing, summary=summaries)
     chunks = [relay.passed(chunk) for chunk in entry.chunks]
     return tuple(chunk for chunk in [*chunks, relay.over()] if chunk)
 
@@ -196,7 +203,7 @@ def _replayed_events(exchange: Exchange, entry: Entry, is_hit: bool) -> tuple[by
 def refused(exchange: Exchange, reply: Reply) -> Steps:
     """The gateway's own words."""
     yield exchange.work(partial(exchange.refused, reply.status, reply.reason))
-    return rendered(exchange.request, reply, exchange.headers)
+    return rendered(exchange.request, reply, exchange.answer_headers())
 
 
 def failed(exchange: Exchange, outcome: Outcome) -> Steps:

@@ -200,7 +200,7 @@ def _entry(header: Object, body: bytes) -> Entry | None:
     """The checksum tells damage. This tells what was never dumped, though its checksum is right."""
     chunks = _cut(body, header.get("lengths"))
     fields: dict[str, Any] = {name: header.get(name) for name in _KINDS}
-    if chunks is None or not all(isinstance(fields[name], kind) for name, kind in _KINDS.items()):
+    if chunks is None or not all(map(isinstance, fields.values(), _KINDS.values())):
         return None
     return Entry(**fields, chunks=chunks)
 

@@ -61,7 +61,7 @@ class Exchange:
         at: Seconds since 1970 when it came.
         began: The same in monotonic seconds.
         row: For the log; among those that are running until it is over.
-        headers: Of the answer, besides the provider's.
+        headers: Of the answer, besides the provider's and the row's id.
         trace: Attempts so far.
         asked: What the request says, once it is read.
         fields: OpenAI's fields, once prompts are rendered.
@@ -85,7 +85,7 @@ class Exchange:
         self.at = gateway.time()
         self.began = now()
         self.row = Row(self.at, caller.environment, path)
-        self.headers = [(_LOG_ID, self.row.id), (_REQUEST_ID, self.row.id)]
+        self.headers = [(_REQUEST_ID, self.row.id)]
         self.trace = Trace(path, self.began)
         self.spending: Spending | None = None
         self.keeping: Keeping | None = None
@@ -97,6 +97,10 @@ class Exchange:
     def work(self, do: Callable[[], object]) -> Work:
         """The step that does *do*, which may wait for the store."""
         return Work(do, self.gateway.store.blocks)
+
+    def answer_headers(self) -> list[tuple[str, str]]:
+        """``headers``, and the id of its row if there will be one."""
+        return self.headers if self.omits_log else [(_LOG_ID, self.row.id), *self.headers]
 
     # -- how it ends: each may wait for the store, and only the first one counts
 

@@ -66,6 +66,8 @@ class Form:
         Raises:
             ContractError: 400 if it has no boundary, or no part.
         """
+        if "form-data" not in content_type.lower():
+            return None  # as most bodies, which need no parser of mail headers
         kind = Message()
         kind["content-type"] = content_type
         if kind.get_content_type() != "multipart/form-data":

@@ -122,6 +122,7 @@ class LocalGateway(Gateway):
             _facts(self.providers), self.settings, price=self.prices.of, measured=self._seconds.get
         )
         self._secret: bytes | None = None
+        self._marks: dict[tuple[bytes, str, str], str] = {}
         self._known_health = Health(self.name, BASE_URL)  # two of them have nothing in common
         super().__init__(self._callers.first_key or _ANY_KEY, BASE_URL)
 
@@ -189,6 +190,16 @@ class LocalGateway(Gateway):
             except StoreError as exc:
                 _log.warning("The store's secret cannot be read, so nothing is cached. %s", exc)
         return self._secret
+
+    def cache_mark(self, secret: bytes, caller: Caller, candidate: Candidate) -> str:
+        """As ``keeping.mark_of``; found once for each caller and provider where the provider's own key is used."""
+        if candidate.credential is not None:
+            return mark_of(secret, caller.key, candidate)
+        known = secret, caller.key, candidate.provider
+        mark = self._marks.get(known)
+        if mark is None:
+            mark = self._marks[known] = mark_of(secret, caller.key, candidate)
+        return mark
 
 
 def _by_name(providers: Iterable[object]) -> dict[str, Upstream]:

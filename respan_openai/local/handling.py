@@ -27,8 +27,9 @@ from .delivery import delivered, failed, refused, replayed
 from .echo import mocked
 from .entries import Entry
 from .exchange import Exchange
-from .keeping import Keeping, mark_of
+from .keeping import Keeping
 from .listing import model_list
+from .messages import Answer
 from .metering import Metering
 from .prompts import StoredPrompt
 from .providers import Choice, name_at
@@ -141,12 +142,18 @@ def _stored_prompt(exchange: Exchange, prompt_id: str) -> Steps:
 
 
 def _mocked(exchange: Exchange, text: str) -> Entry:
-    reply = mocked(exchange.path, dict(exchange.fields), text, exchange.row.id)
+    row_id, model = exchange.row.id, exchange.fields.get("model")
+    reply = mocked(exchange.path, dict(exchange.fields), text, row_id)
     usage = parse_object(reply.chunks[0]).get("usage")
-    model = exchange.fields.get("model")
-    return Entry(
-        reply.status, reply.content_type, reply.chunks, model, "mock", usage, exchange.row.id, exchange.at
-    )
+    chunks = _counted(exchange, reply.chunks, usage)
+    return Entry(reply.status, reply.content_type, chunks, model, "mock", usage, row_id, exchange.at)
+
+
+def _counted(exchange: Exchange, chunks: tuple[bytes, ...], usage: Any) -> tuple[bytes, ...]:
+    metering = exchange.metering
+    if usage:
+        return (metering.counted(Answer(exchange.path, b"".join(chunks)), usage).body,)
+    return tuple(event for chunk in chunks for event in metering.counts.passed(chunk))
 
 
 # -- who answers
@@ -179,7 +186,7 @@ def _found(exchange: Exchange, caching: Caching, candidate: Candidate) -> Steps:
     customer = None if exchange.spending is None else exchange.spending.identifier
 
     def partition(candidate: Candidate) -> tuple[str, ...]:
-        return caching.partition(caller.environment, mark_of(secret, caller.key, candidate), customer)
+        return caching.partition(caller.environment, gateway.cache_mark(secret, caller, candidate), customer)
 
     exchange.keeping = Keeping(
         gateway.store,

@@ -47,7 +47,7 @@ def mark_of(secret: bytes, caller: str, candidate: Candidate) -> str:
     """Stands for whose answers a call may be served: who asks the gateway, and with whose key the provider is asked."""
     credential = candidate.credential
     whose = [caller, candidate.provider, None if credential is None else [*credential[:3]]]
-    return hmac.new(secret, json.dumps(whose).encode(), "sha256").hexdigest()
+    return hmac.digest(secret, json.dumps(whose).encode(), "sha256").hex()
 
 
 class Keeping:

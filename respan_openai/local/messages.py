@@ -6,8 +6,10 @@ is left out, for it must not break the call that it describes.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from .._core.call import dump_object, parse_object
 from .contract import is_list, is_object
 from .events import object_in
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     Object = dict[str, Any]
 
 
-__all__ = ["LAST_EVENTS", "completion_message_of", "objects", "prompt_messages_of"]
+__all__ = ["LAST_EVENTS", "Answer", "completion_message_of", "objects", "prompt_messages_of"]
 
 
 def prompt_messages_of(path: str, fields: Object) -> list[Any]:
@@ -38,6 +40,48 @@ def prompt_messages_of(path: str, fields: Object) -> list[Any]:
 
 def _messages(item: object) -> list[Object]:
     return [{"role": "user", "content": item}] if isinstance(item, str) else objects([item])
+
+
+class Answer:
+    """A whole answer, which is read when somebody first wants to know what it says.
+
+    Args:
+        path: Of the call, below ``/api``.
+        body: Its bytes.
+
+    Attributes:
+        body: As given.
+    """
+
+    def __init__(self, path: str, body: bytes) -> None:
+        self.body = body
+        self._path = path
+
+    @cached_property
+    def says(self) -> Object:
+        """The JSON object that it is; nothing if it is anything else, or what *path* answers with is left alone."""
+        return parse_object(self.body) if self._path in _READ else {}
+
+    @property
+    def message(self) -> Object | None:
+        """As :func:`completion_message_of`."""
+        return completion_message_of(self._path, self.says)
+
+    def saying(self, value: Object) -> Answer:
+        """The same with *value* in it; itself if *value* is what it says, or cannot be written.
+
+        NaN and half a surrogate pair cannot: Python reads them, JSON and UTF-8 do not have them.
+        """
+        if value is self.says:
+            return self
+        try:
+            return Answer(self._path, dump_object(value))
+        except ValueError:
+            return self
+
+
+#: Paths whose answers are looked into, and changed where that was asked for.
+_READ: Final = frozenset({"/chat/completions", "/responses", "/embeddings"})
 
 
 def completion_message_of(path: str, answer: Object | Iterable[bytes]) -> Object | None:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from .._clock import now
-from .._core.call import dump_object, parse_object
 from .breakdown import BreakdownEvents, breakdown, with_breakdown, with_token_breakdown
 from .contract import is_object
-from .messages import completion_message_of, prompt_messages_of
+from .messages import prompt_messages_of
 from .price import cost, estimate, longest_answer
 from .prices import Prices
 from .rows import coerced
 from .usage import tokens_of, with_cache_counters
-from .usage_stream import with_usage
+from .usage_stream import UsageEvents
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from .messages import Answer
     from .price import Price
     from .reading import Asked
     from .router import Candidate
@@ -34,14 +33,9 @@ __all__ = ["Metering"]
 
 _TOKEN_BREAKDOWN = "token-breakdown-2026-03-26"  # noqa: S105 -- the name of a beta feature
 
-_JSON_PATHS = frozenset({"/chat/completions", "/responses", "/embeddings"})
-
-#: Most chunks of a stream have none, or a null: parsing them would cost more than all the rest.
-_USAGE = re.compile(rb'"usage"\s*:\s*\{')
-
 
 class Metering:
-    """One call's; a ``Change`` of its stream as well, which sees to the counters.
+    """One call's.
 
     Args:
         asked: The request.
@@ -132,39 +126,50 @@ class Metering:
             metadata=coerced(asked.params.get("metadata") or {}),
         )
 
-    def dressed(self, body: bytes, *, cached: bool) -> bytes:
-        """A whole answer's *body* with what was asked to be added to it; the same bytes if that is nothing."""
-        answer = parse_object(body) if self._asked.path in _JSON_PATHS else {}
-        changed = self._dressed(answer, cached=cached) if answer else answer
-        try:
-            return body if changed == answer else dump_object(changed)
-        except (
-            ValueError
-        ):  # NaN, or half a surrogate pair: Python reads them, JSON and UTF-8 do not have them
-            return body
+    def counted(self, answer: Answer, usage: Object | None) -> Answer:
+        """*answer*, which tells *usage*, with both names of its cache counters, as every caller gets it."""
+        counted = usage and self._counters(usage)
+        if counted is usage or not answer.says:
+            return answer
+        return answer.saying({**answer.says, "usage": counted})
 
-    def _dressed(self, answer: Object, *, cached: bool) -> Object:
-        changed = dict(answer)
-        usage: object = answer.get("usage")
-        if is_object(usage) and usage:
-            changed["usage"] = self._counted(usage)
+    @property
+    def counts(self) -> UsageEvents:
+        """What does to a stream as :meth:`counted` does to a whole answer."""
+        return UsageEvents(self._asked.path, self._counters)
+
+    def _counters(self, usage: Object) -> Object:
+        return with_cache_counters(usage, self._asked.path)
+
+    @property
+    def adds(self) -> bool:
+        """Whether this caller asked for anything to be added to the answer."""
+        return self.wants_summary or self._wants_kinds or self.prompt_message is not None
+
+    def dressed(self, answer: Answer, *, cached: bool) -> Answer:
+        """A whole *answer* with what this caller asked for; itself if that is nothing."""
+        if not self.adds or not answer.says:
+            return answer
+        changed = dict(answer.says)
+        usage: object = changed.get("usage")
+        if self._wants_kinds and is_object(usage) and usage:
+            changed["usage"] = _with_kinds(usage)
         if self.prompt_message is not None:
             changed["prompt_message"] = self.prompt_message
-        if not self.wants_summary:
-            return changed
-        message = completion_message_of(self._asked.path, answer)
-        return with_breakdown(changed, self.summary(message, answer.get("model"), cached=cached))
+        if self.wants_summary:
+            summary = self.summary(answer.message, answer.says.get("model"), cached=cached)
+            changed = with_breakdown(changed, summary)
+        return answer.saying(changed)
 
-    def _counted(self, usage: Object) -> Object:
-        counted = with_cache_counters(usage, self._asked.path)
-        return with_token_breakdown(counted, tokens_of(usage)) if self._wants_kinds else counted
-
-    def passed(self, event: bytes) -> list[bytes]:
-        """*event* of a stream, with the same counters in its usage if it tells one."""
-        if _USAGE.search(event) is None:
-            return [event]
-        return [with_usage(event, self._asked.path, self._counted)]
+    @property
+    def dressing(self) -> list[UsageEvents]:
+        """What does to a stream as :meth:`dressed` does, but for the summary."""
+        return [UsageEvents(self._asked.path, _with_kinds)] if self._wants_kinds else []
 
     def summary_events(self, summary: Callable[[], Object]) -> BreakdownEvents | None:
         """What puts the summary into a stream; ``None`` if it was not asked for."""
         return BreakdownEvents(self._asked.path, summary) if self.wants_summary else None
+
+
+def _with_kinds(usage: Object) -> Object:
+    return with_token_breakdown(usage, tokens_of(usage))

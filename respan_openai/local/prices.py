@@ -89,6 +89,8 @@ class Prices:
         Raises:
             ContractError: 400 if one is no price.
         """
+        if prompt is None and completion is None:
+            return price
         sides = {"prompt_unit_price": prompt, "completion_unit_price": completion}
         for name, unit in sides.items():
             problem = price_problem(unit, optional=True)

@@ -154,7 +154,9 @@ def read(path: str, headers: Mapping[str, str], body: bytes) -> Asked:
     given = _parsed(body) if form is None else form.given(_IN_FORMS)
     params = _parameters(path, given, headers)
     _refuse_what_is_not_honoured(path, params)
-    fields = {name: value for name, value in given.items() if _goes_upstream(path, name, given)}
+    fields = {
+        name: value for name, value in given.items() if name not in _OURS or _goes_upstream(path, name, given)
+    }
     _check_fields(path, fields, params)
     return Asked(
         path=path,
@@ -170,7 +172,7 @@ def read(path: str, headers: Mapping[str, str], body: bytes) -> Asked:
 
 def _parsed(body: bytes) -> Object:
     try:
-        fields = json.loads(body, parse_constant=_no_constant)
+        fields = _JSON.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
     except (ValueError, RecursionError):
         raise invalid("The body is not valid JSON.", None) from None
     if not is_object(fields):
@@ -180,6 +182,10 @@ def _parsed(body: bytes) -> Object:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(name)  # NaN and Infinity: Python reads them, JSON does not have them
+
+
+# json.loads() would make one for each call, which costs more than reading a short body.
+_JSON = json.JSONDecoder(parse_constant=_no_constant)
 
 
 def _check_fields(path: str, fields: Object, params: Object) -> None:
@@ -253,7 +259,7 @@ def _refuse_what_is_not_honoured(path: str, params: Object) -> None:
     if "prompt" in params and path not in _PROMPTED:
         message = "`prompt` fills in messages or instructions, and this endpoint has none. Leave it out."
         raise invalid(message, "prompt", "not_supported")
-    for name, reason in NOT_HONOURED.items():
-        if name in params:
-            message = f"The local gateway does not honour `{name}`: {reason}. Leave it out."
+    for name in params:
+        if name in NOT_HONOURED:
+            message = f"The local gateway does not honour `{name}`: {NOT_HONOURED[name]}. Leave it out."
             raise invalid(message, name, "not_supported")

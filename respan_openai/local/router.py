@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..exceptions import ParamsError
@@ -36,6 +37,26 @@ __all__ = ["MOST_FALLBACKS", "Candidate", "Router"]
 #: As many as ``fallback_models`` may hold.
 MOST_FALLBACKS = 5
 
+#: The parameters that decide; no other is looked at.
+_DECIDING = frozenset({
+    "credential_override",
+    "customer_api_keys",
+    "customer_credentials",
+    "disable_fallback",
+    "exclude_models",
+    "exclude_providers",
+    "fallback_models",
+    "load_balance_group",
+    "load_balance_models",
+    "model_name_map",
+    "models",
+    "route_provider_override",
+})  # fmt: skip
+
+#: Models that are remembered of calls that say nothing else, and the characters that the name of one may have.
+_MOST_KNOWN = 256
+_LONGEST_KNOWN = 256
+
 
 class Candidate(NamedTuple):
     """Somebody who may be asked.
@@ -57,7 +78,7 @@ class Candidate(NamedTuple):
 
 
 class Router:
-    """Chooses for one gateway; holds no state, so any number of threads may ask it.
+    """Chooses for one gateway; no call changes what another one gets, so any number of threads may ask it.
 
     Args:
         providers: Lower-case name to what is known of it; the first one is the default.
@@ -76,6 +97,8 @@ class Router:
         catalogue = Catalogue(providers, settings)
         self._known = Known(catalogue, saved(settings.groups), price, measured, settings.dynamic_routing)
         self._settings = settings
+        # Most calls name a model and nothing else, and always the same few.
+        self._plain = lru_cache(_MOST_KNOWN)(self._found_plain)
 
     def __repr__(self) -> str:
         return f"<Router with {self._known.catalogue!r} and {len(self._known.groups)} groups>"
@@ -96,6 +119,18 @@ class Router:
                 exist; if a credential cannot be used, or would go where it must not. No message holds a key,
                 and whether a request is refused does not depend on *draw*.
         """
+        model = fields.get("model")
+        said = {name: params[name] for name in params.keys() & _DECIDING}
+        if said or route is not None or not isinstance(model, str) or not 0 < len(model) <= _LONGEST_KNOWN:
+            return self._found(said, fields, route, draw)
+        return [*self._plain(model)]
+
+    def _found_plain(self, model: str) -> list[Candidate]:
+        return self._found({}, {"model": model}, None, 0.0)
+
+    def _found(
+        self, params: Mapping[str, Any], fields: Mapping[str, Any], route: str | None, draw: float
+    ) -> list[Candidate]:
         try:
             ask = Ask(params, fields, self._known.catalogue.pinned(params, route), draw)
             return self._candidates(ask, primary(self._known, ask))

@@ -47,6 +47,9 @@ class LocalBlocking(Blocking):
             return step.flight.wait_blocking(step.seconds)
         return super().__call__(step)
 
+    def _rebuilt(self, step: Send) -> Any:
+        return _without_hooks(super()._rebuilt(step), self._mark)
+
     def _past_cassettes(self, send: Callable[[Any], Any], request: Any, step: Send) -> Any:  # noqa: ARG002
         # A cassette stands in front of the gateway: what is behind it belongs to a call that it has seen.
         return send(request)
@@ -62,8 +65,17 @@ class LocalAwaiting(Awaiting):
             return step.flight.wait(step.seconds)
         return super().__call__(step)
 
+    def _rebuilt(self, step: Send) -> Any:
+        return _without_hooks(super()._rebuilt(step), self._mark)
+
     async def _past_cassettes(self, send: Callable[[Any], Any], request: Any, step: Send) -> Any:  # noqa: ARG002
         return await send(request)
+
+
+def _without_hooks(request: Any, mark: str) -> Any:
+    # Of the caller's extensions the timeout alone: a ``trace`` hook would be shown the provider's key.
+    request.extensions = {name: request.extensions[name] for name in ("timeout", mark)}
+    return request
 
 
 async def to_the_end(do: Callable[[], Any]) -> Any:

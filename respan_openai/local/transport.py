@@ -98,7 +98,7 @@ class LocalTransport(_Wire, _SyncBase):
 
     def handle_request(self, request: Any) -> Any:
         """Answer one request; called by the HTTP client."""
-        perform = LocalBlocking(_base_of(request), self._send, _MARK)
+        perform = LocalBlocking(request, self._send, _MARK)
         return drive(self._serve(request, request.read()), perform)
 
     def _send(self, place: Choice, request: Any) -> Any:
@@ -137,7 +137,7 @@ class AsyncLocalTransport(_Wire, _AsyncBase):
     async def handle_async_request(self, request: Any) -> Any:
         """Answer one request; called by the HTTP client."""
         body = await request.aread()
-        perform = LocalAwaiting(_base_of(request), self._send, _MARK)
+        perform = LocalAwaiting(request, self._send, _MARK)
         return await adrive(self._serve(request, body), perform)
 
     async def _send(self, place: Choice, request: Any) -> Any:
@@ -162,12 +162,6 @@ class AsyncLocalTransport(_Wire, _AsyncBase):
 
     async def __aexit__(self, *_exc: object) -> None:
         await self.aclose()
-
-
-def _base_of(request: Any) -> Any:
-    # Of the extensions the timeout alone: a ``trace`` hook would be shown the provider's key.
-    kept = {name: value for name, value in request.extensions.items() if name == "timeout"}
-    return family_of(request).Request(request.method, request.url, extensions=kept)
 
 
 def _echoed(provider: Echo, request: Any) -> Any:

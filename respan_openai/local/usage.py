@@ -47,37 +47,31 @@ class Tokens(NamedTuple):
     audio_out: int | None = None
 
 
-#: Where each number may stand, as (details, name); ``""`` is the usage itself. Chat, Responses and audio
-#: differ in names (openai/types/completion_usage.py, responses/response_usage.py, audio/transcription.py);
+_PROMPT_DETAILS: Final = {
+    "cached_tokens": "cached",
+    "cache_creation_tokens": "cache_creation",
+    "cache_write_tokens": "cache_creation",
+    "audio_tokens": "audio_in",
+}
+_COMPLETION_DETAILS: Final = {"reasoning_tokens": "reasoning", "audio_tokens": "audio_out"}
+
+#: What the names in a usage and in its details stand for; ``""`` is the usage itself. Chat, Responses and
+#: audio differ in names (openai/types/completion_usage.py, responses/response_usage.py, audio/transcription.py);
 #: the ``cache_*`` ones are Anthropic's (reference 003:3, "Anthropic-style responses").
-_PLACES: Final = {
-    "prompt": (("", "prompt_tokens"), ("", "input_tokens")),
-    "completion": (("", "completion_tokens"), ("", "output_tokens")),
-    "cached": (
-        ("prompt_tokens_details", "cached_tokens"),
-        ("input_tokens_details", "cached_tokens"),
-        ("", "cache_read_input_tokens"),
-    ),
-    "cache_creation": (
-        ("prompt_tokens_details", "cache_creation_tokens"),
-        ("prompt_tokens_details", "cache_write_tokens"),
-        ("input_tokens_details", "cache_creation_tokens"),
-        ("input_tokens_details", "cache_write_tokens"),
-        ("", "cache_creation_input_tokens"),
-    ),
-    "reasoning": (
-        ("completion_tokens_details", "reasoning_tokens"),
-        ("output_tokens_details", "reasoning_tokens"),
-    ),
-    "audio_in": (
-        ("prompt_tokens_details", "audio_tokens"),
-        ("input_tokens_details", "audio_tokens"),
-        ("input_token_details", "audio_tokens"),
-    ),
-    "audio_out": (
-        ("completion_tokens_details", "audio_tokens"),
-        ("output_tokens_details", "audio_tokens"),
-    ),
+_KINDS: Final = {
+    "": {
+        "prompt_tokens": "prompt",
+        "input_tokens": "prompt",
+        "completion_tokens": "completion",
+        "output_tokens": "completion",
+        "cache_read_input_tokens": "cached",
+        "cache_creation_input_tokens": "cache_creation",
+    },
+    "prompt_tokens_details": _PROMPT_DETAILS,
+    "input_tokens_details": _PROMPT_DETAILS,
+    "input_token_details": {"audio_tokens": "audio_in"},
+    "completion_tokens_details": _COMPLETION_DETAILS,
+    "output_tokens_details": _COMPLETION_DETAILS,
 }
 
 
@@ -96,12 +90,19 @@ def tokens_of(usage: object) -> Tokens | None:
 
 
 def _read(usage: Object) -> Tokens:
-    return Tokens(**{name: _largest(usage, places) for name, places in _PLACES.items()})
+    counts: dict[str, int] = {}
+    for holder, kinds in _KINDS.items():
+        counted = usage.get(holder) if holder else usage
+        if is_object(counted):
+            _note(counted, kinds, counts)
+    return Tokens(**counts)
 
 
-def _largest(usage: Object, places: tuple[tuple[str, str], ...]) -> int | None:
-    told = (_count(_details(usage, details).get(name)) for details, name in places)
-    return max((count for count in told if count is not None), default=None)
+def _note(counted: Object, kinds: dict[str, str], counts: dict[str, int]) -> None:
+    for name in kinds.keys() & counted.keys():
+        count, kind = _count(counted[name]), kinds[name]
+        if count is not None and count >= counts.get(kind, 0):
+            counts[kind] = count
 
 
 def _details(usage: Object, name: str) -> Object:
@@ -169,7 +170,10 @@ def with_cache_counters(usage: Object, path: str) -> Object:
     """
     if _counts_cache_apart(usage):
         return usage
-    counts = _read(usage)._asdict()
+    tokens = _read(usage)
+    if tokens.cached is None and tokens.cache_creation is None:
+        return usage
+    counts: dict[str, Any] = {"cached": tokens.cached, "cache_creation": tokens.cache_creation}
     holder = "input_tokens_details" if path == "/responses" else "prompt_tokens_details"
     details = _details(usage, holder)
     inner = {name: counts[kind] for kind, name, _ in _PAIRS if _lacks(details, name, counts[kind])}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Object = dict[str, Any]
 
 
-__all__ = ["UsageHider", "ask_for_usage", "with_usage"]
+__all__ = ["UsageEvents", "UsageHider", "ask_for_usage", "with_usage"]
 
 
 _USAGE: Final = b'"usage"'
@@ -95,6 +95,24 @@ def _without_null(event: bytes, chunk: Object) -> bytes:
     del chunk["usage"]
     cuts = (null.sub(b"", event, count=1) for null in _NULLS)
     return next((cut for cut in cuts if object_in(cut) == chunk), event)
+
+
+# Most chunks of a stream have none, or a null: parsing them would cost more than all the rest.
+_TOLD: Final = re.compile(rb'"usage"\s*:\s*\{')
+
+
+class UsageEvents:
+    """Makes *change* to each usage that a stream of *path* tells; everything else passes byte for byte."""
+
+    __slots__ = ("_change", "_path")
+
+    def __init__(self, path: str, change: Callable[[Object], Object]) -> None:
+        self._path = path
+        self._change = change
+
+    def passed(self, event: bytes) -> list[bytes]:
+        """What the caller gets of *event*, which is whole, its blank line included."""
+        return [event if _TOLD.search(event) is None else with_usage(event, self._path, self._change)]
 
 
 def with_usage(event: bytes, path: str, change: Callable[[Object], Object]) -> bytes:

@@ -1115,11 +1115,15 @@ async def test_single_flight_that_fails(
 
 
 async def test_hit_that_is_not_logged(reach: Reach, client: Any, gateway: LocalGateway) -> None:
-    """``omit_log`` leaves hits out of the log (reference 000:42), not the first call."""
-    for _ in range(2):
-        await reach.chat(client, cache_enabled=True, cache_options={"omit_log": True})
+    """``omit_log`` leaves hits out of the log (reference 000:42), not the first call; a hit names no row then."""
+    options: dict[str, Any] = {"cache_enabled": True, "cache_options": {"omit_log": True}}
+    first, second = [(await reach.raw(client, **options)).headers for _ in range(2)]
 
-    assert [row["cache"] for row in rows(gateway)] == ["miss"]
+    (row,) = rows(gateway)
+    assert (row["id"], row["cache"]) == (first["X-Respan-Log-Id"], "miss")
+    assert second["x-respan-cache"] == "hit"
+    assert "X-Respan-Log-Id" not in second
+    assert second["x-respan-gateway-request-id"] != row["id"]
 
 
 # -- prompts
@@ -1528,6 +1532,36 @@ async def test_cache_counters(reach: Reach, client: Any, gateway: LocalGateway, 
     assert rows(gateway)[0]["tokens"]["cached"] == 4
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("params", [{}, {"cache_enabled": True}, {"mock_response": "hi"}], ids=str)
+async def test_cache_counters_of_every_answer(
+    reach: Reach, client: Any, params: dict[str, Any], *, stream: bool
+) -> None:
+    """Of a stream, a hit and a made-up answer as well."""
+    for _ in range(2):
+        _, said = await asked(reach, client, RESPONSES, stream=stream, **params)
+        usage = (said[-1].response if stream else said).usage
+
+        assert usage.input_tokens_details.cached_tokens == usage.cache_read_input_tokens == 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_tokens_by_kind_of_a_hit(
+    reach: Reach, gateway: LocalGateway, up: Upstream, *, stream: bool
+) -> None:
+    """They are for the caller whose flag asks for them, whoever asked when the answer was kept."""
+    found: list[bool] = []
+    flag = {"X-Respan-Beta": "token-breakdown-2026-03-26"}
+    for headers in (flag, {}, flag):
+        flagged = reach.client(gateway, default_headers=headers)
+        _, said = await asked(reach, flagged, RESPONSES, stream=stream, cache_enabled=True)
+        usage = (said[-1].response if stream else said).usage
+        found.append(getattr(usage, "token_breakdown", None) is not None)
+
+    assert found == [True, False, True]
+    assert len(up.received) == 1
+
+
 async def test_unknown_price(reach: Reach, up: Upstream) -> None:
     """What nobody knows is null, and never 0."""
     gateway = gateway_of(up)
@@ -1628,11 +1662,27 @@ async def test_disable_log_of_a_prompt(reach: Reach, prompted: LocalGateway) -> 
     assert "secret" not in json.dumps(row)
 
 
-async def test_log_omitted(reach: Reach, client: Any, gateway: LocalGateway) -> None:
-    """``is_log_omitted`` leaves out the whole row (params.yaml)."""
-    await reach.chat(client, is_log_omitted=True)
+@pytest.mark.parametrize("params", [{}, {"stream": True}, {"mock_response": "hi"}], ids=str)
+async def test_log_omitted(reach: Reach, client: Any, gateway: LocalGateway, params: dict[str, Any]) -> None:
+    """``is_log_omitted`` leaves out the whole row (params.yaml), and the header that would name it."""
+    raw = await reach.raw(client, is_log_omitted=True, **params)
+    if "stream" in params:
+        await reach.items(raw.parse())
 
     assert rows(gateway) == []
+    assert "X-Respan-Log-Id" not in raw.headers
+    assert raw.headers["x-respan-gateway-request-id"]
+
+
+async def test_log_of_a_refusal_omitted(reach: Reach, client: Any, gateway: LocalGateway) -> None:
+    """A refusal leaves no row either; one that could not be read does, for it said nothing."""
+    with pytest.raises(openai.BadRequestError) as refused:
+        await reach.raw(client, is_log_omitted=True, route_provider_override="nobody")
+    assert "X-Respan-Log-Id" not in refused.value.response.headers
+    with pytest.raises(openai.BadRequestError) as unread:
+        await reach.raw(client, is_log_omitted="perhaps")
+
+    assert [row["id"] for row in rows(gateway)] == [unread.value.response.headers["X-Respan-Log-Id"]]
 
 
 async def test_long_identifier_is_cut(reach: Reach, client: Any, gateway: LocalGateway) -> None:

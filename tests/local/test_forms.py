@@ -45,7 +45,14 @@ def refusal(action: Any) -> tuple[int, dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    "kind", ["", "application/json", "text/plain; boundary=edge", "multipart/mixed; boundary=edge"]
+    "kind",
+    [
+        "",
+        "application/json",
+        "text/plain; boundary=edge",
+        "multipart/mixed; boundary=edge",
+        "application/form-data; boundary=edge",
+    ],
 )
 def test_other_bodies(kind: str) -> None:
     """What is no form by its type is left to others."""

@@ -333,6 +333,29 @@ def test_trace_hook_of_the_client_sees_no_key(family: str, gateway: LocalGateway
     assert seen == []
 
 
+def test_trace_hook_of_an_awaiting_client_sees_no_key(family: str, gateway: LocalGateway) -> None:
+    """The same for ``AsyncClient``."""
+    seen: list[Any] = []
+    module = importlib.import_module(family)
+
+    async def hook(*event: Any) -> None:
+        seen.append(event)
+
+    async def main() -> int:
+        request = module.Request(
+            "POST",
+            "http://respan.invalid/api/chat/completions",
+            json=ASKED,
+            headers={"Authorization": f"Bearer {CLIENT_KEY}"},
+            extensions={"trace": hook},
+        )
+        async with gateway.async_transport() as transport:
+            return (await transport.handle_async_request(request)).status_code
+
+    assert asyncio.run(main()) == 200
+    assert seen == []
+
+
 # -- passing on
 
 
@@ -356,12 +379,29 @@ def test_every_answer_has_ids(http: Any, how: str) -> None:
     assert len(ids) == 2
 
 
+@pytest.mark.parametrize("body", [{}, {**ASKED, "mock_response": "hi"}], ids=["error", "mock"])
+def test_length_of_what_is_whole(http: Any, body: Any) -> None:
+    """The gateway's own words are at hand as a whole, and so their length is told."""
+    response = http.post(PATHS[0], json=body)
+
+    assert response.headers["content-length"] == str(len(response.content))
+
+
 def test_log_id_is_this_gateways(http: Any, gateway: LocalGateway, upstream: Upstream) -> None:
     """A provider that is a Respan gateway itself has rows of its own; the caller is told of the one here."""
     upstream.respond = lambda wfile, _raw: answer(wfile, 200, COMPLETION, "X-Respan-Log-Id: row")
     told = http.post(PATHS[0], json=ASKED).headers.get_list("x-respan-log-id")
 
     assert told == [gateway.store.entries()[0]["id"]] != ["row"]
+
+
+def test_log_id_of_a_call_that_leaves_no_row(http: Any, gateway: LocalGateway, upstream: Upstream) -> None:
+    """Not even the provider's is told: it is a row of another log."""
+    upstream.respond = lambda wfile, _raw: answer(wfile, 200, COMPLETION, "X-Respan-Log-Id: row")
+    headers = http.post(PATHS[0], json={**ASKED, "is_log_omitted": True}).headers
+
+    assert "x-respan-log-id" not in headers
+    assert gateway.store.entries() == []
 
 
 def test_headers_of_one_hop_stay_there(http: Any, upstream: Upstream) -> None:

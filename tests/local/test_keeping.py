@@ -9,9 +9,11 @@ import pytest
 
 from respan_openai.exceptions import StoreError
 from respan_openai.local.cache import Caching
+from respan_openai.local.callers import Caller
 from respan_openai.local.credentials import Credential
 from respan_openai.local.entries import Entry, load
 from respan_openai.local.flights import Flights
+from respan_openai.local.gateway import LocalGateway
 from respan_openai.local.keeping import PATIENCE_SECONDS, Keeping, mark_of
 from respan_openai.local.router import Candidate
 from respan_openai.local.steps import Wait, Work
@@ -117,6 +119,16 @@ def test_marks() -> None:
     assert len(set(marks)) == len(marks)
     assert mark_of(b"s", "caller", CANDIDATE) == mark_of(b"s", "caller", FALLBACK)
     assert all(len(mark) == 64 and "key" not in mark for mark in marks)
+
+
+def test_marks_of_a_gateway() -> None:
+    """They are the same as those, in any order and however often."""
+    gateway = LocalGateway.echo()
+    others = [CANDIDATE, CANDIDATE._replace(provider="q"), CANDIDATE._replace(credential=Credential("key"))]
+    asked = [(key, candidate) for key in ("one", "two") for candidate in others] * 2
+    found = [gateway.cache_mark(b"s", Caller("production", key), candidate) for key, candidate in asked]
+
+    assert found == [mark_of(b"s", key, candidate) for key, candidate in asked]
 
 
 # -- found and kept

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from respan_openai.local.messages import LAST_EVENTS, completion_message_of, prompt_messages_of
+from respan_openai.local.messages import LAST_EVENTS, Answer, completion_message_of, prompt_messages_of
 
 
 CHAT, RESPONSES, EMBEDDINGS = "/chat/completions", "/responses", "/embeddings"
@@ -212,3 +212,44 @@ def test_events_of_other_endpoints_say_nothing() -> None:
     """A stream of sound is no message."""
     assert completion_message_of("/audio/speech", events({"type": "speech.audio.delta"})) is None
     assert completion_message_of(RESPONSES, events({"type": "response.created", "response": {}})) is None
+
+
+# -- a whole answer
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "says"),
+    [
+        (CHAT, b'{"id": 1}', {"id": 1}),
+        (RESPONSES, b'{"id": 1}', {"id": 1}),
+        (EMBEDDINGS, b'{"id": 1}', {"id": 1}),
+        (CHAT, b"[1]", {}),
+        (CHAT, b"no json", {}),
+        ("/audio/transcriptions", b'{"text": "hi"}', {}),
+        ("/audio/speech", b"{}", {}),
+    ],
+)
+def test_bytes_of_a_whole_answer(path: str, body: bytes, says: Any) -> None:
+    """The object that it is, on a path whose answers are looked into."""
+    answer = Answer(path, body)
+
+    assert (answer.body, answer.says) == (body, says)
+
+
+def test_whole_answer_that_says_something_else() -> None:
+    """It is written anew only where it has to be, and where that is possible."""
+    answer = Answer(CHAT, b'{ "id": 1 }')
+
+    assert answer.saying(answer.says) is answer
+    assert answer.saying({**answer.says, "id": 2}).body == b'{"id":2}'
+    assert answer.saying({"id": float("nan")}) is answer
+    assert answer.body == b'{ "id": 1 }'
+
+
+def test_message_of_a_whole_answer() -> None:
+    """That of the first choice; none where nothing is looked into."""
+    message = {"role": "assistant", "content": "hi"}
+    body = json.dumps({"choices": [{"message": message}]}).encode()
+
+    assert Answer(CHAT, body).message == message
+    assert Answer("/audio/transcriptions", body).message is None

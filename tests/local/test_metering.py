@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from respan_openai.local.contract import ContractError
+from respan_openai.local.messages import Answer
 from respan_openai.local.metering import Metering
 from respan_openai.local.price import Price
 from respan_openai.local.prices import Prices
@@ -31,6 +32,11 @@ def metering(
     fields = {"model": "m", "messages": [{"role": "user", "content": "hello"}], **(fields or {})}
     asked = Asked(path, None, beta, params, fields, b"{}", untouched=True)
     return Metering(asked, fields, Prices(PRICES), 1_795_000_000.0, 0.0)
+
+
+def dressed(meter: Metering, answer: Any, path: str = CHAT, *, cached: bool = False) -> Any:
+    """What the caller gets of *answer*."""
+    return json.loads(meter.dressed(Answer(path, json.dumps(answer).encode()), cached=cached).body)
 
 
 def no_model(_candidate: Candidate) -> None:
@@ -105,21 +111,34 @@ def test_count() -> None:
 @pytest.mark.parametrize("body", [b"", b"[]", b"no json", b'{ "a" : 1.0 }', b'{"usage": null, "b": 2}'])
 def test_nothing_to_add(path: str, body: bytes) -> None:
     """An answer to which nothing is added keeps its very bytes, whatever it is."""
-    assert metering(path).dressed(body, cached=False) == body
+    answer, meter = Answer(path, body), metering(path)
+
+    assert meter.dressed(answer, cached=False) is answer
+    assert meter.counted(answer, None) is answer
+    assert not meter.adds
 
 
 def test_counters() -> None:
     """Cache counters have both names (reference 003:3, "Response")."""
-    body = json.dumps({"usage": {**USAGE, "prompt_tokens_details": {"cached_tokens": 4}}}).encode()
-    usage = json.loads(metering().dressed(body, cached=False))["usage"]
+    told = {**USAGE, "prompt_tokens_details": {"cached_tokens": 4}}
+    answer = Answer(CHAT, json.dumps({"id": 1, "usage": told}).encode())
+    counted = metering().counted(answer, told)
 
-    assert usage["cache_read_input_tokens"] == 4
-    assert "token_breakdown" not in usage
+    assert json.loads(counted.body) == {"id": 1, "usage": {**told, "cache_read_input_tokens": 4}}
+    assert metering().counted(counted, counted.says["usage"]) is counted
+
+
+def test_counters_of_what_is_not_looked_into() -> None:
+    """A transcription stays as it is, whatever it tells."""
+    told = {**USAGE, "prompt_tokens_details": {"cached_tokens": 4}}
+    answer = Answer("/audio/transcriptions", json.dumps({"usage": told}).encode())
+
+    assert metering("/audio/transcriptions").counted(answer, told) is answer
 
 
 def test_tokens_by_kind() -> None:
     """The beta flag adds them to the usage."""
-    usage = json.loads(metering(beta=BETA).dressed(json.dumps(chat()).encode(), cached=False))["usage"]
+    usage = dressed(metering(beta=BETA), chat())["usage"]
 
     assert usage["token_breakdown"] == {"prompt_tokens": 10, "completion_tokens": 2}
 
@@ -129,10 +148,7 @@ def test_prompt_message() -> None:
     meter = metering()
     meter.prompt_message = [{"role": "user", "content": "filled in"}]
 
-    assert json.loads(meter.dressed(b'{"id": 1}', cached=False)) == {
-        "id": 1,
-        "prompt_message": meter.prompt_message,
-    }
+    assert dressed(meter, {"id": 1}) == {"id": 1, "prompt_message": meter.prompt_message}
 
 
 @pytest.mark.parametrize(("path", "answer"), [(CHAT, chat()), ("/responses", response())])
@@ -141,8 +157,8 @@ def test_summary(path: str, answer: dict[str, Any], *, cached: bool) -> None:
     """``request_breakdown`` stands at the top level and tells what the call took (reference 003:3)."""
     meter = metering(path, request_breakdown=True, metadata={"run": 7})
     meter.count(USAGE, M)
-    dressed = json.loads(meter.dressed(json.dumps(answer).encode(), cached=cached))
-    summary = dressed.pop("request_breakdown")
+    given = dressed(meter, answer, path, cached=cached)
+    summary = given.pop("request_breakdown")
 
     assert summary["prompt_tokens"] == 10
     assert summary["cost"] == 14e-6
@@ -152,25 +168,31 @@ def test_summary(path: str, answer: dict[str, Any], *, cached: bool) -> None:
         {"run": "7"},
         "2026-11-18T11:06:40.000000Z",
     )
-    assert {name: value for name, value in dressed.items() if name != "usage"} == {
-        name: value for name, value in answer.items() if name != "usage"
-    }
+    assert given == answer
 
 
 @pytest.mark.parametrize("body", [b'{"a": NaN}', b'{"a": "\\ud800"}'])
 def test_answer_that_cannot_be_written_anew(body: bytes) -> None:
     """Python reads what JSON and UTF-8 do not have; such an answer is passed on as it is, not lost."""
-    assert metering(request_breakdown=True).dressed(body, cached=False) == body
+    assert metering(request_breakdown=True).dressed(Answer(CHAT, body), cached=False).body == body
 
 
 def test_events_of_a_stream() -> None:
     """The counters get into the event that tells the usage; without one it is the same object."""
     meter = metering()
     silent = b'data: {"usage": null, "choices": []}\n\n'
-    (same,) = meter.passed(silent)
+    (same,) = meter.counts.passed(silent)
     usage = {**USAGE, "prompt_tokens_details": {"cached_tokens": 4}}
-    (told,) = meter.passed(b"data: %s\n\n" % json.dumps({"choices": [], "usage": usage}).encode())
+    (told,) = meter.counts.passed(b"data: %s\n\n" % json.dumps({"choices": [], "usage": usage}).encode())
 
     assert same is silent
     assert json.loads(told[6:])["usage"]["cache_read_input_tokens"] == 4
-    assert meter.summary_events(dict) is None
+    assert (meter.dressing, meter.summary_events(dict)) == ([], None)
+
+
+def test_tokens_by_kind_of_a_stream() -> None:
+    """The beta flag adds them to the usage that the stream tells."""
+    (kinds,) = metering(beta=BETA).dressing
+    (told,) = kinds.passed(b"data: %s\n\n" % json.dumps({"choices": [], "usage": USAGE}).encode())
+
+    assert json.loads(told[6:])["usage"]["token_breakdown"] == {"prompt_tokens": 10, "completion_tokens": 2}

@@ -56,8 +56,8 @@ def cut(body: bytes, places: list[int]) -> list[bytes]:
 def dressed(path: str = CHAT, **options: Any) -> Relay:
     """One with everything at once: usage hidden, counters added, and a summary."""
     meter, seen = metering(path, request_breakdown=True), watch(path)
-    summary = meter.summary_events(lambda: {"model": seen.model})
-    return Relay(path, seen, changes=[UsageHider()], dressing=[meter], summary=summary, **options)
+    summary, changes = meter.summary_events(lambda: {"model": seen.model}), [UsageHider(), meter.counts]
+    return Relay(path, seen, changes=changes, dressing=meter.dressing, summary=summary, **options)
 
 
 PLACES = st.lists(st.integers(0, 1 << 20), max_size=40)
@@ -201,27 +201,27 @@ def test_hider_counters_and_summary_together() -> None:
 
 def test_usage_that_was_asked_for_has_counters() -> None:
     """Without a hider the usage stays, with both names of its cache counters."""
-    meter = metering()
-    out = whole(Relay(CHAT, watch(), dressing=[meter]), counted("a"))
+    relay = Relay(CHAT, watch(), changes=[metering().counts], keeps=True)
+    out = whole(relay, counted("a"))
 
     assert b'"cache_read_input_tokens":4' in out
+    assert b"".join(relay.kept) == out  # everybody gets them, so they need not be added to a hit
 
 
 @pytest.mark.parametrize("text", ["plain", 'say "usage": {} please', '"usage": null'])
 def test_text_that_looks_like_usage(text: str) -> None:
     """What a model says is never taken for a count."""
     events = chat_events(text)
+    relay = Relay(CHAT, watch(), changes=[UsageHider(), metering().counts])
 
-    assert whole(Relay(CHAT, watch(), changes=[UsageHider()], dressing=[metering()]), events) == b"".join(
-        events
-    )
+    assert whole(relay, events) == b"".join(events)
 
 
 # -- what is kept
 
 
 def test_kept_is_without_what_is_for_this_caller_only() -> None:
-    """Counters and summary are added anew for each caller, so neither is kept; the hidden usage is not either."""
+    """The summary is made anew for each caller, so it is not kept; the hidden usage is not either."""
     events = counted("a", "b")
     relay = dressed(keeps=True)
     whole(relay, events)

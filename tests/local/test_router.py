@@ -122,6 +122,33 @@ def test_who_names_the_first(params: dict[str, Any], model: str | None, first: s
     assert (f"{found.provider}/{found.sent}", found.why) == (first, why)
 
 
+def test_call_that_says_nothing_but_its_model() -> None:
+    """It has the same candidates each time, whatever other calls have asked for, and whoever changes the list."""
+    gateway = router(fallback_models=["spare"])
+    plain = {"model": "m"}
+    first = gateway.candidates({}, plain, draw=0.0)
+    expected = [*first]
+    first.clear()
+    routed = gateway.candidates({}, plain, "azure", draw=0.0)
+    with_key = gateway.candidates({"customer_api_keys": {"m": "key"}}, plain, draw=0.0)
+    labelled = gateway.candidates({"metadata": {"run": 1}, "disable_log": True}, plain, draw=0.9)
+
+    assert names(expected) == ["openai/m", "openai/spare"]
+    assert gateway.candidates({}, plain, draw=0.5) == expected == labelled
+    assert names(routed) == ["azure/m", "azure/spare"]
+    assert [candidate.credential for candidate in with_key] == [Credential("key"), None]
+
+
+@pytest.mark.parametrize("length", [256, 257, 100_000])
+def test_model_with_a_long_name(length: int) -> None:
+    """It is asked for as any other; it is not remembered, so that made-up names do not fill the memory."""
+    gateway = router()
+    found = [gateway.candidates({}, {"model": "m" * length}, draw=0.0) for _ in range(2)]
+
+    assert found == [[Candidate("openai", "m" * length, "m" * length, None, "asked for")]] * 2
+    assert (found[0][0] is found[1][0]) is (length <= 256)
+
+
 @pytest.mark.parametrize(
     "excluded", [{"exclude_models": ["m"]}, {"exclude_providers": ["openai"]}], ids=["model", "provider"]
 )
