@@ -87,7 +87,15 @@ class Project:
 
     def __init__(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-        for name in ("CI", "RESPAN_RECORD", "OPENAI_API_KEY", "RESPAN_API_KEY", "PYTEST_ADDOPTS", "LLM"):
+        for name in (
+            "CI",
+            "RESPAN_RECORD",
+            "OPENAI_API_KEY",
+            "RESPAN_API_KEY",
+            "PYTEST_ADDOPTS",
+            "LLM",
+            *_XDIST,
+        ):
             monkeypatch.delenv(name, raising=False)
         self._pytester = pytester
         self._monkeypatch = monkeypatch
@@ -121,6 +129,10 @@ class Project:
         """Paths of all files in folders for cassettes, sorted."""
         found = (path for path in self.path.rglob("cassettes/**/*") if path.is_file())
         return sorted(path.relative_to(self.path).as_posix() for path in found)
+
+
+#: Tell a worker of xdist what it is; the runs inside of one are none.
+_XDIST = ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID")
 
 
 class _Keeper:
