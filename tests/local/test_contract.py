@@ -1494,7 +1494,9 @@ async def test_request_breakdown_streamed(reach: Reach, client: Any) -> None:
 
 async def test_accumulated_usage_stays_right(reach: Reach, client: Any) -> None:
     """The SDK's own ``.stream()`` comes to the real usage and text beside the summary."""
-    manager = client.chat.completions.stream(
+    # Older versions have it under ``beta`` alone.
+    found = getattr(client.chat.completions, "stream", None) or client.beta.chat.completions.stream
+    manager = found(
         model="m",
         messages=HELLO,
         stream_options={"include_usage": True},
