@@ -8,7 +8,8 @@ import random
 import subprocess
 import sys
 from collections import Counter, OrderedDict, deque
-from threading import Event, RLock, Thread
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, RLock, Thread
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -38,6 +39,8 @@ from respan_openai.policy import Breaker, Hedge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    InThreads = Callable[[Callable[[], object]], list[object]]
 
 
 BREAKER = Breaker()
@@ -787,33 +790,30 @@ def test_the_registry_is_changed_under_its_lock() -> None:
 
 
 @pytest.fixture
-def _switching() -> Iterator[None]:
-    """Threads take turns as often as they can."""
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(interval)
+def in_ten_threads() -> Iterator[InThreads]:
+    """Does some work in each of ten threads, which begin together and take turns as often as they can."""
+    together = Barrier(10)
+
+    def one(work: Callable[[], object]) -> object:
+        together.wait(10)
+        return work()
+
+    def all_ten(work: Callable[[], object]) -> list[object]:
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            return list(pool.map(one, [work] * 10))
+        finally:
+            sys.setswitchinterval(interval)
+
+    with ThreadPoolExecutor(10) as pool:
+        # A thread that starts under coverage sets its trace function, and CPython 3.11 lets it die where another one
+        # is about to do so: all ten have started before they take turns that often.
+        list(pool.map(one, [bool] * 10))
+        yield all_ten
 
 
-def in_ten_threads(work: Callable[[], object]) -> list[object]:
-    """What *work* returned in each of ten threads that began together."""
-    begin, results = Event(), []
-
-    def run() -> None:
-        begin.wait(10)  # a bound, so that a lost signal costs time and not the run
-        results.append(work())
-
-    threads = [Thread(target=run, daemon=True) for _ in range(10)]
-    for thread in threads:
-        thread.start()
-    begin.set()
-    for thread in threads:
-        thread.join()
-    return results
-
-
-@pytest.mark.usefixtures("_switching")
-def test_spending_in_threads() -> None:
+def test_spending_in_threads(in_ten_threads: InThreads) -> None:
     """A hundred tokens are spent exactly, however many ask."""
     for _ in range(20):
         health = Health()
@@ -823,8 +823,7 @@ def test_spending_in_threads() -> None:
         assert tokens(health) == 0.0
 
 
-@pytest.mark.usefixtures("_switching")
-def test_spending_and_refunding_in_threads() -> None:
+def test_spending_and_refunding_in_threads(in_ten_threads: InThreads) -> None:
     """What was taken and given back is there again."""
     health = Health()
 
@@ -835,8 +834,7 @@ def test_spending_and_refunding_in_threads() -> None:
     assert tokens(health) == CAPACITY
 
 
-@pytest.mark.usefixtures("_switching")
-def test_counting_in_threads() -> None:
+def test_counting_in_threads(in_ten_threads: InThreads) -> None:
     """No fault and no success is lost, while the seconds go by."""
     health = Health()
 
@@ -851,8 +849,7 @@ def test_counting_in_threads() -> None:
     assert health._calls + health._good == 10_000
 
 
-@pytest.mark.usefixtures("_switching")
-def test_a_probe_is_handed_out_once() -> None:
+def test_a_probe_is_handed_out_once(in_ten_threads: InThreads) -> None:
     """To one of ten threads, each time that it is free again."""
     health = opened()
     for _ in range(50):
@@ -862,8 +859,7 @@ def test_a_probe_is_handed_out_once() -> None:
         health.released(5.0)
 
 
-@pytest.mark.usefixtures("_switching")
-def test_waiting_in_threads() -> None:
+def test_waiting_in_threads(in_ten_threads: InThreads) -> None:
     """Never more than may."""
     health = Health()
 
@@ -1030,7 +1026,7 @@ def test_any_text_is_a_credential(credential) -> None:
     assert health_of("a", "o", credential) is health_of("a", "o", credential)
 
 
-def test_threads_get_the_same_health() -> None:
+def test_threads_get_the_same_health(in_ten_threads: InThreads) -> None:
     """Ten that ask first at once, too."""
     assert len({id(health) for health in in_ten_threads(lambda: health_of("a", "o", "k"))}) == 1
 
