@@ -329,10 +329,6 @@ class Provider:
         """Models asked for, and this provider's names for them."""
         return self._models
 
-    def identity(self) -> str:
-        """Stands for the key where it must not be shown; two providers with one key have the same."""
-        return self._key.identity()
-
     def outgoing(self, path: str, headers: Raw, body: bytes) -> Outgoing:
         """The request for *path* with *body*; *headers* are those that came in, and pass the allow-list."""
         return self._outgoing(path, self._rule.split(headers).kept, body, string_field(body, "model"))
