@@ -6,9 +6,9 @@ import os
 import platform
 import urllib.error
 import urllib.request
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final
 
+from ._versions import version_of
 from .targets import gateway_base
 
 
@@ -58,17 +58,10 @@ def checkup(*, reach: bool) -> Iterator[str]:
             a key, within 10 seconds.
     """
     yield f"Python {platform.python_version()}"
-    yield from (f"{name} {_version(name)}" for name in _PACKAGES)
+    yield from (f"{name} {version_of(name)}" for name in _PACKAGES)
     yield from (f"{name}: {'set' if os.environ.get(name) else 'not set'}" for name in _VARIABLES)
     if reach:
         yield _reached(gateway_base(None))
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "(not installed)"
 
 
 def _reached(base: str) -> str:

@@ -6,7 +6,7 @@ and background tasks meet the newest one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ._clock import asleep, sleep
 
@@ -15,25 +15,30 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 
-class Shot(Protocol):
-    """One request on its way past a cassette."""
+class Playing(Protocol):
+    """A request that the cassette answers."""
 
-    #: Whether the request goes out; otherwise the cassette answers.
-    is_live: bool
+    is_live: Literal[False]
 
-    #: Seconds until the head of the cassette's answer comes.
+    #: Seconds until the head of the answer comes.
     delay: float
 
     def played(self) -> Any:
-        """The cassette's answer; raises what was recorded in the place of one."""
+        """The answer; raises what was recorded in the place of one."""
         ...
 
+
+class Listening(Protocol):
+    """A request that goes out."""
+
+    is_live: Literal[True]
+
     def came(self, response: Any) -> Any:
-        """See *response* to the live request, and return what its reader gets."""
+        """See *response*, and return what its reader gets."""
         ...
 
     def failed(self, error: BaseException) -> None:
-        """See what was raised for the live request."""
+        """See what was raised in its place."""
         ...
 
 
@@ -45,7 +50,7 @@ class Deck(Protocol):
         """Whether nobody waits between attempts."""
         ...
 
-    def take(self, request: Any, call: Any, name: str | None) -> Shot:
+    def take(self, request: Any, call: Any, name: str | None) -> Playing | Listening:
         """Decide about *request*, which goes to the target *name* for *call*.
 
         Both are ``None`` for a request that is not the gateway's business.

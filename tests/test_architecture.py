@@ -190,10 +190,14 @@ LADDER = [
     "testing.format",
     "testing.gate",
     "testing._files",
+    "_versions",
     "testing.saving",
     "testing._structure",
     "testing.shapes",
     "testing.views",
+    "testing._outbound",
+    "testing._seen",
+    "testing._shot",
     "testing._cassette",
     "testing._conversation",
     "testing._contrast",
@@ -219,6 +223,7 @@ LADDER = [
     "cli",
     "pytest_plugin",
     "cassettes",
+    "testing._block",
 ]
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .._clock import no_waiting as no_waiting
+    from ._block import cassette as cassette
     from ._cassette import Cassette as Cassette
-    from ._cassette import cassette as cassette
     from .errors import CassetteError as CassetteError
     from .errors import CassetteFileError as CassetteFileError
     from .mismatch import CassetteMismatch as CassetteMismatch
@@ -39,7 +39,7 @@ _HOMES = {
     "CassetteFileError": ".errors",
     "CassetteMismatch": ".mismatch",
     "Options": ".options",
-    "cassette": "._cassette",
+    "cassette": "._block",
     "no_waiting": ".._clock",
 }
 

@@ -7,24 +7,22 @@ What it compares is the call in neutral form, with secrets replaced as they are 
 
 from __future__ import annotations
 
-import functools
-import inspect
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .._clock import now
 from .._core.health import forget
 from .._tapes import push, remove
+from ._outbound import asked
+from ._seen import Seen, without_retries
+from ._shot import Listening, Playing
 from .errors import CassetteError, CassetteFileError
 from .faults import Faults
 from .match import Library, Taken
 from .mismatch import CassetteMismatch, describe, sent_from
 from .options import Options
-from .playing import Tee, decoded, delays_of, played, recut, teed
-from .questions import question_of
-from .recording import Answer, Chunk, Failure, Question, Recorded
-from .redact import Redactor, kept_headers
+from .recording import Answer, Recorded
+from .redact import Redactor, check_kept
 from .rules import Rules
 from .saving import Keeper
 from .secrets import KEY_HEADERS, Secrets
@@ -33,13 +31,15 @@ from .views import CallView, request_dict, view
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Sequence
-    from typing import Self, TypeVar
+    from collections.abc import Callable
+    from typing import Self
 
-    F = TypeVar("F", bound=Callable[..., Any])
+    from .recording import Question
+
+    Shot = Playing | Listening
 
 
-__all__ = ["Cassette", "Counts", "cassette"]
+__all__ = ["Cassette", "Counts"]
 
 
 class Counts(NamedTuple):
@@ -59,18 +59,6 @@ class Counts(NamedTuple):
 
 
 _KEY_HEADERS = frozenset(name.encode() for name in KEY_HEADERS)
-
-
-class _Seen:
-    """One request of the test, and what came back."""
-
-    def __init__(self, number: int, question: Question) -> None:
-        self.number = number
-        self.question = question
-        self.answer: Answer | None = None
-        self.is_live = False
-        #: The question as it is written.
-        self.masked = question
 
 
 class Cassette:
@@ -111,16 +99,14 @@ class Cassette:
         self._rules = Rules(self.options.ignore, self.options.match, self.options.normalize)
         self._faults = Faults(self.options.faults)
         self._redactor = Redactor(Secrets(), self.options.redact)
+        check_kept(self.options.keep_headers)
         self._lock = threading.RLock()
         self._keys = set[tuple[bytes, bytes]]()
-        self._seen: list[_Seen] = []
+        self._seen: list[Seen] = []
         self._warnings: list[str] = []
         self._saved = 0
-        self._library = self._new_library()
-
-    def _new_library(self) -> Library:
         own, *extra = self._keeper.recorded()
-        return Library(
+        self._library = Library(
             own, self._rules, ordered=self.options.ordered, repeats=self.options.repeats, extra=extra
         )
 
@@ -226,7 +212,7 @@ class Cassette:
         remove(self)
         forget()
         problems: list[str] = []
-        if self.is_recording or self.mode == "rewrite":
+        if self.is_recording:
             problems += self._save(passed=passed)
         if passed:
             problems += [*self._leftovers(), *self._unreadable()]
@@ -258,9 +244,9 @@ class Cassette:
             return []
         with self._lock:
             live = [seen for seen in self._seen if seen.is_live and seen.answer is not None]
-        kept = live if self.options.retries == "keep" else _without_retries(live, self._rules)
-        calls = [Recorded(seen.question, seen.answer) for seen in kept if seen.answer is not None]
         try:
+            kept = live if self.options.retries == "keep" else without_retries(live, self._rules)
+            calls = [Recorded(seen.question, seen.answer) for seen in kept if seen.answer is not None]
             recorded = self._redactor.calls(calls)
             self._saved = self._keeper.save(recorded, self._redactor.secrets)
         except CassetteError as exc:
@@ -279,18 +265,18 @@ class Cassette:
 
     # -- in front of the network
 
-    def take(self, request: Any, call: Any, name: str | None) -> _Shot:
+    def take(self, request: Any, call: Any, name: str | None) -> Shot:
         """Decide about *request*; see ``_tapes.Deck``."""
-        self._learn(request.headers)
-        question = self._question(request, call, name)
-        with self._lock:
-            seen = _Seen(len(self._seen) + 1, question)
-            self._seen.append(seen)
-            try:
+        try:
+            self._learn(request.headers)
+            question = asked(request, call, name, self._rules.headers)
+            with self._lock:
+                seen = Seen(len(self._seen) + 1, question)
+                self._seen.append(seen)
                 return self._shot(request, seen)
-            except CassetteFileError as exc:  # an answer is read when it is first asked for
-                self.mismatches.append(str(exc))
-                raise self.raising(str(exc)) from None
+        except CassetteError as exc:  # the SDK would take it for a failed call, and repeat it
+            self.mismatches.append(str(exc))
+            raise self.raising(str(exc)) from None
 
     def _learn(self, headers: Any) -> None:
         # Most requests bring the keys of the one before, and to decode all headers takes long.
@@ -300,42 +286,23 @@ class Cassette:
             self._redactor.secrets.learn(texts)
             self._keys |= sent
 
-    def _question(self, request: Any, call: Any, name: str | None) -> Question:
-        if call is None:
-            url, params, body = request.url, None, _content(request)
-        else:
-            url, params = call.url, call.params and call.params.params
-            body = _content(request) if call.body is None else call.body
-        header = request.headers.get if call is None else _headers_of(call)
-        path, _, query = _target_of(url).partition("?")
-        return question_of(
-            request.method,
-            path,
-            query,
-            header("content-type"),
-            body,
-            header=header,
-            params=params,
-            via=name,
-            headers=self._rules.headers,
-        )
-
-    def _shot(self, request: Any, seen: _Seen) -> _Shot:
+    def _shot(self, request: Any, seen: Seen) -> Shot:
         fault = self._faults.next(seen.question, seen.number)
+        latency = (fault and fault.latency) or 0.0
         seen.masked = masked = self._redactor.question(seen.question)
         if fault is not None and not fault.only_delays:
             found = self._library.peek(masked)
             answer = fault.applied(None if found is None else found.answer)
-            return self._played(request, seen, answer, fault.latency or 0.0)
+            return self._playing(request, seen, answer, latency)
         if self.mode == "verify":
-            return _Shot(self, request, seen, expected=self._expected(masked))
+            return self._listening(request, seen, expected=self._expected(masked))
         if not self.is_replaying:
-            return _Shot(self, request, seen)
+            return self._listening(request, seen)
         taken = self._library.take(masked)
         if isinstance(taken, Taken):
-            return self._played(request, seen, taken.recorded.answer, (fault and fault.latency) or 0.0)
+            return self._playing(request, seen, taken.recorded.answer, latency)
         if self.is_recording:
-            return _Shot(self, request, seen)
+            return self._listening(request, seen)
         raise self.raising(self._mismatch(taken, masked))
 
     def _mismatch(self, miss: Any, question: Question) -> str:
@@ -359,9 +326,9 @@ class Cassette:
         self._mismatch(taken, question)
         return None
 
-    def _played(self, request: Any, seen: _Seen, answer: Answer, latency: float) -> _Shot:
+    def _playing(self, request: Any, seen: Seen, answer: Answer, latency: float) -> Playing:
         seen.answer = answer
-        return _Shot(self, request, seen, answer=self._hurried(answer), latency=latency)
+        return Playing(request, self._hurried(answer), self.options, latency)
 
     def _hurried(self, answer: Answer) -> Answer:
         """*answer*, which tells the SDK not to wait before it repeats the request."""
@@ -370,8 +337,11 @@ class Cassette:
         others = [item for item in answer.headers if item[0] not in {"retry-after", "retry-after-ms"}]
         return answer._replace(headers=(*others, ("retry-after-ms", "1")))
 
-    def landed(self, seen: _Seen, answer: Answer, expected: Answer | None) -> None:
-        """A live call is over."""
+    def _listening(self, request: Any, seen: Seen, expected: Answer | None = None) -> Listening:
+        seen.is_live = True
+        return Listening(request, self.options, lambda answer: self._landed(seen, answer, expected))
+
+    def _landed(self, seen: Seen, answer: Answer, expected: Answer | None) -> None:
         with self._lock:
             seen.answer = answer
             if expected is not None:
@@ -379,169 +349,3 @@ class Cassette:
 
                 found = [each for each in changes(expected, answer) if each.severity != "info"]
                 self._warnings += [f"{seen.question.path}: {each.place}: {each.what}" for each in found]
-
-
-class _Shot:
-    """One request on its way past a cassette; see ``_tapes.Shot``."""
-
-    def __init__(
-        self,
-        cassette: Cassette,
-        request: Any,
-        seen: _Seen,
-        *,
-        answer: Answer | None = None,
-        latency: float = 0.0,
-        expected: Answer | None = None,
-    ) -> None:
-        self.is_live = answer is None
-        seen.is_live = self.is_live
-        self._cassette = cassette
-        self._request = request
-        self._seen = seen
-        self._expected = expected
-        self._began = now()
-        self.delay = latency
-        if answer is not None:
-            answer = answer._replace(chunks=recut(answer.chunks, cassette.options.split))
-            head, self._delays = delays_of(answer, cassette.options)
-            self.delay += head
-        self._answer = answer
-
-    def played(self) -> Any:
-        """The recorded answer."""
-        assert self._answer is not None  # noqa: S101 -- only asked where it is not live
-        return played(self._request, self._answer, self._delays)
-
-    def came(self, response: Any) -> Any:
-        """A live answer began."""
-        kept = kept_headers(response.headers.items(), self._cassette.options.keep_headers)
-
-        def done(chunks: Sequence[Chunk], end: Any, failure: Failure | None) -> None:
-            answer = Answer(response.status_code, kept, tuple(chunks), end, failure)
-            self._cassette.landed(self._seen, answer, self._expected)
-
-        def unpacked(chunks: list[Chunk], end: Any, failure: Failure | None) -> None:
-            done(decoded(self._request, response, chunks), end, failure)
-
-        if response.is_stream_consumed:  # by a client that was not asked for a stream
-            body = response.content
-            done([Chunk(round((now() - self._began) * 1000), body)] if body else [], "eof", None)
-            return response
-        return teed(response, Tee(self._began, _ends, unpacked))
-
-    def failed(self, error: BaseException) -> None:
-        """A live answer did not come."""
-        failure = Failure(type(error).__name__, round((now() - self._began) * 1000))
-        self._cassette.landed(self._seen, Answer(None, end="failed", failure=failure), self._expected)
-
-
-#: Behind these nobody reads on, because the stream is over (openai/_streaming.py).
-_LAST_WORDS = (b"data: [DONE]", b'"type":"response.completed"', b'"type": "response.completed"')
-
-
-def _ends(chunks: list[bytes]) -> bool:
-    tail = b"".join(chunks[-8:])
-    return any(word in tail for word in _LAST_WORDS)
-
-
-def _content(request: Any) -> bytes:
-    """The body of *request*; a multipart one is read, and sent from memory then."""
-    stream = getattr(request, "stream", None)
-    if hasattr(stream, "__iter__"):
-        content: bytes = request.read()
-        return content
-    return b""  # a generator that can only be awaited: what it will send is not known yet
-
-
-def _headers_of(call: Any) -> Callable[[str], str | None]:
-    """Gives the first value of each header of *call* by its name in lower case."""
-    values = {name.lower(): value for name, value in reversed(call.headers)}
-
-    def header(name: str) -> str | None:
-        value = values.get(name.encode())
-        return None if value is None else value.decode("latin-1")
-
-    return header
-
-
-def _target_of(url: Any) -> str:
-    raw = getattr(url, "raw_path", None)
-    text = raw.decode("latin-1") if isinstance(raw, bytes) else str(url)
-    if raw is None:
-        text = "/" + text.partition("://")[2].partition("/")[2]
-    return text
-
-
-def _without_retries(live: list[_Seen], rules: Rules) -> list[_Seen]:
-    """Without failures after which the same request was answered: a rate limit must not become a fixture.
-
-    One that failed to the end keeps every attempt, for so many are made when it is played.
-    """
-    keys = {seen.number: rules.key(seen.masked) for seen in live}
-    answered = {keys[seen.number]: seen.number for seen in live if not _is_retried(seen)}
-    return [
-        seen for seen in live if not (_is_retried(seen) and answered.get(keys[seen.number], 0) > seen.number)
-    ]
-
-
-def _is_retried(seen: _Seen) -> bool:
-    status = None if seen.answer is None else seen.answer.status
-    return status is None or status == 429 or status >= 500
-
-
-class cassette:  # noqa: N801 -- used as a function is
-    """A cassette around a block or a function, sync or async: for use without pytest.
-
-    ::
-
-        with cassette("calls.json") as tape:
-            ...
-
-        @cassette("calls.json", mode="once")
-        async def main(): ...
-
-    What does not fit is a ``CassetteMismatch``, at the call and, if that was swallowed, at the end.
-
-    Args:
-        path: Of the file.
-        options: As ``Options``: ``mode="none"`` answers from the file alone.
-
-    Raises:
-        CassetteError: if the file cannot be read as a cassette, or an option is wrong.
-    """
-
-    def __init__(self, path: str | os.PathLike[str], **options: Any) -> None:
-        self._path = path
-        self._options = Options.of(options)
-        self._open: list[Cassette] = []
-
-    def __enter__(self) -> Cassette:
-        opened = Cassette(self._path, self._options).start()
-        self._open.append(opened)
-        return opened
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: object
-    ) -> None:
-        self._open.pop().__exit__(kind, error, traceback)
-
-    def __call__(self, function: F) -> F:
-        if inspect.iscoroutinefunction(function):
-
-            @functools.wraps(function)
-            async def awaited(*args: Any, **kwargs: Any) -> Any:
-                with cassette(self._path, **self._fresh()):
-                    return await function(*args, **kwargs)
-
-            return awaited  # type: ignore[return-value]
-
-        @functools.wraps(function)
-        def called(*args: Any, **kwargs: Any) -> Any:
-            with cassette(self._path, **self._fresh()):
-                return function(*args, **kwargs)
-
-        return called  # type: ignore[return-value]
-
-    def _fresh(self) -> dict[str, Any]:
-        return {name: getattr(self._options, name) for name in Options.__slots__}

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from ._plain import short
 from .errors import CassetteError
 
 
@@ -29,7 +30,7 @@ def checked(spec: object) -> dict[str, Any]:
     """
     if not isinstance(spec, Mapping):
         raise CassetteError(
-            f"A fault is given as {{name: value}}, such as {{'status': 429}}, not {_shown(spec)}."
+            f"A fault is given as {{name: value}}, such as {{'status': 429}}, not {short(spec)}."
         )
     settings = {
         str(name): value for name, value in cast("Mapping[object, Any]", spec).items() if value is not None
@@ -39,7 +40,7 @@ def checked(spec: object) -> dict[str, Any]:
             raise CassetteError(f"A fault has no {name[:80]!r}; it has: {', '.join(_ACCEPTED)}.")
         accepts, expected = _ACCEPTED[name]
         if not accepts(value):
-            raise CassetteError(f"{name}={_shown(value)}: expected {expected}.")
+            raise CassetteError(f"{name}={short(value)}: expected {expected}.")
     return settings
 
 
@@ -69,7 +70,3 @@ _ACCEPTED: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
     "truncate_bytes": (_whole(0), "a number of bytes, at least 0"),
     "latency": (_number(0, 1e6), "seconds, at least 0"),
 }
-
-
-def _shown(value: object) -> str:
-    return repr(value)[:80] if isinstance(value, str | int | float) else f"of type {type(value).__name__}"

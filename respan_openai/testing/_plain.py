@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
 
-__all__ = ["DEEPEST", "canonical", "is_deep", "is_list", "is_object", "plain"]
+__all__ = ["DEEPEST", "canonical", "is_deep", "is_list", "is_object", "plain", "short"]
 
 
 #: Levels of lists and objects beyond which JSON is kept as it came: a cassette's file has a limit of its own.
@@ -57,3 +57,8 @@ def plain(value: Any) -> Any:
 def canonical(value: Any) -> str:
     """*value*, which is as :func:`plain` makes it, as text: the same for values that say the same."""
     return _ENCODER.encode(value)
+
+
+def short(value: object) -> str:
+    """*value* as an error shows it that was given to an option: of what is no text and no number, its type alone."""
+    return repr(value)[:80] if isinstance(value, str | int | float) else f"of type {type(value).__name__}"

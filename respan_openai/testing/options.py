@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from ._plain import short
 from .errors import CassetteError
 
 
@@ -80,7 +81,7 @@ class Options:
         for name, words in _WORDS.items():
             if getattr(self, name) not in words:
                 raise CassetteError(
-                    f"{name}={_shown(getattr(self, name))}: expected one of {', '.join(words)}."
+                    f"{name}={short(getattr(self, name))}: expected one of {', '.join(words)}."
                 )
         for name in _ADDING:
             _added(name, (), getattr(self, name))
@@ -112,7 +113,7 @@ class Options:
         for name, value in (item for layer in layers for item in layer.items()):
             if name not in _NAMES:
                 raise CassetteError(
-                    f"{_shown(name)} is no option of a cassette; there are: {', '.join(sorted(_NAMES))}."
+                    f"{short(name)} is no option of a cassette; there are: {', '.join(sorted(_NAMES))}."
                 )
             merged[name] = _added(name, merged.get(name, ()), value) if name in _ADDING else value
         return cls(**merged)
@@ -134,10 +135,6 @@ def _added(name: str, before: Sequence[Any], value: Any) -> list[Any]:
     if isinstance(value, str):
         raise CassetteError(f"{name} must be a list, even of one.")
     return [*before, *value]
-
-
-def _shown(value: object) -> str:
-    return repr(value)[:80] if isinstance(value, str | int | float) else f"of type {type(value).__name__}"
 
 
 def _is_timing(value: object) -> bool:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .options import Options
 
 
-__all__ = ["Tee", "delays_of", "played", "recut"]
+__all__ = ["Tee", "decoded", "delays_of", "played", "recut"]
 
 
 # -- playing
@@ -40,7 +40,7 @@ def played(request: Any, answer: Answer, delays: Sequence[float]) -> Any:
     return family.Response(
         answer.status,
         headers=list(answer.headers),
-        stream=_classes(family).played(request, answer, delays),
+        stream=_played_class(family)(request, answer, delays),
         request=request,
         extensions={"http_version": b"HTTP/1.1"},
     )
@@ -98,7 +98,7 @@ def _pieces(body: bytes, split: str | int) -> list[bytes]:
 
 
 class Tee:
-    """Sees a live answer go by, and tells *done* what it was.
+    """Sees a live answer go by, as the guard of its body (``_bodies.guarded``), and tells *done* what it was.
 
     Args:
         began: When the request was sent, in monotonic seconds.
@@ -120,10 +120,11 @@ class Tee:
     def _ms(self) -> int:
         return round((now() - self._began) * 1000)
 
-    def passed(self, chunk: bytes) -> None:
-        """*chunk* came."""
+    def passed(self, chunk: bytes) -> bytes:
+        """*chunk* came, and goes on."""
         if chunk:
             self._chunks.append(Chunk(self._ms(), chunk))
+        return chunk
 
     def over(self) -> None:
         """The body came to its end."""
@@ -133,20 +134,15 @@ class Tee:
         """The reader wants no more."""
         self._tell("eof" if self._ends([chunk.data for chunk in self._chunks]) else "closed", None)
 
-    def broke(self, error: BaseException) -> None:
-        """*error* was raised on the way."""
+    def broken(self, error: BaseException) -> BaseException:
+        """*error* was raised on the way, and goes on."""
         self._tell("failed", Failure(type(error).__name__, self._ms()))
+        return error
 
     def _tell(self, end: str, failure: Failure | None) -> None:
         done, self._done = self._done, None
         if done is not None:
             done(self._chunks, end, failure)
-
-
-def teed(response: Any, tee: Tee) -> Any:
-    """*response*, its body under the eyes of *tee*."""
-    response.stream = _classes(family_of(response)).teed(response.stream, tee)
-    return response
 
 
 def decoded(request: Any, response: Any, chunks: Sequence[Chunk]) -> list[Chunk]:
@@ -167,14 +163,8 @@ def decoded(request: Any, response: Any, chunks: Sequence[Chunk]) -> list[Chunk]
     return [Chunk(at, data) for data in unpacked.iter_bytes() if data]
 
 
-class _Classes:
-    def __init__(self, played: type[Any], teed: type[Any]) -> None:
-        self.played = played
-        self.teed = teed
-
-
 @lru_cache(maxsize=2)
-def _classes(family: Any) -> _Classes:  # noqa: C901 -- classes, whose methods it counts as its own branches
+def _played_class(family: Any) -> type[Any]:
     class Played(family.SyncByteStream, family.AsyncByteStream):  # type: ignore[misc]
         def __init__(self, request: Any, answer: Answer, delays: Sequence[float]) -> None:
             self._request = request
@@ -199,45 +189,4 @@ def _classes(family: Any) -> _Classes:  # noqa: C901 -- classes, whose methods i
             if self._answer.failure is not None:
                 raise raised(self._request, self._answer.failure)
 
-    class Teed(family.SyncByteStream, family.AsyncByteStream):  # type: ignore[misc]
-        def __init__(self, stream: Any, tee: Tee) -> None:
-            self._stream = stream
-            self._tee = tee
-
-        def __iter__(self) -> Iterator[bytes]:
-            tee = self._tee
-            try:
-                for chunk in self._stream:
-                    tee.passed(chunk)
-                    yield chunk
-            except GeneratorExit:
-                tee.left()
-                raise
-            except BaseException as exc:
-                tee.broke(exc)
-                raise
-            tee.over()
-
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            tee = self._tee
-            try:
-                async for chunk in self._stream:
-                    tee.passed(chunk)
-                    yield chunk
-            except GeneratorExit:
-                tee.left()
-                raise
-            except BaseException as exc:
-                tee.broke(exc)
-                raise
-            tee.over()
-
-        def close(self) -> None:
-            self._stream.close()
-            self._tee.left()
-
-        async def aclose(self) -> None:
-            await self._stream.aclose()
-            self._tee.left()
-
-    return _Classes(Played, Teed)
+    return Played

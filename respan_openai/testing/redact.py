@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .secrets import Secrets
 
 
-__all__ = ["Redactor", "kept_headers"]
+__all__ = ["Redactor", "check_kept", "kept_headers"]
 
 
 class Redactor:
@@ -97,6 +97,20 @@ _KEPT: Final = frozenset({"content-type", "retry-after", "retry-after-ms", "x-re
 _NEVER: Final = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie"})
 
 
+def check_kept(names: Sequence[str]) -> set[str]:
+    """*names* of headers of an answer that are to be kept, in lower case.
+
+    Raises:
+        CassetteError: if one of them carries credentials.
+    """
+    lower = {name.lower() for name in names}
+    if lower & _NEVER:
+        raise CassetteError(
+            f"keep_headers: {min(lower & _NEVER)} carries credentials, and is never recorded."
+        )
+    return lower
+
+
 def kept_headers(
     headers: Iterable[tuple[str, str]], extra: Sequence[str] = (), *, request_id: str = "req_1"
 ) -> tuple[tuple[str, str], ...]:
@@ -110,12 +124,8 @@ def kept_headers(
         request_id: In the place of the ``x-request-id``, which is another one in each recording.
 
     Raises:
-        CassetteError: if *extra* names a header that carries credentials.
+        CassetteError: as :func:`check_kept`.
     """
-    names = {name.lower() for name in extra}
-    if names & _NEVER:
-        raise CassetteError(
-            f"keep_headers: {min(names & _NEVER)} carries credentials, and is never recorded."
-        )
+    names = check_kept(extra)
     kept = ((name.lower(), value) for name, value in headers if name.lower() in _KEPT | names)
     return tuple((name, request_id if name == "x-request-id" else value) for name, value in kept)

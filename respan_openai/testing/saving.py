@@ -6,16 +6,19 @@ written that a scan finds a secret in.
 
 from __future__ import annotations
 
+import errno
+import getpass
 import os
+import stat
 import tempfile
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 from uuid import uuid4
 
+from .._versions import version_of
 from ._files import opened, write
 from .errors import CassetteError
 from .recording import Recorded, Tape
@@ -38,8 +41,8 @@ class Keeper:
         path: Of the file.
         options: Of the cassette.
         test: Node id of the test.
-        run: Id of the test run, the same in all of its processes; default a new one. What a ``rewrite`` of this run has written is added
-            to, what was there before is replaced.
+        run: Id of the test run, the same in all of its processes; default a new one. What a ``rewrite`` of this run
+            has written is added to, what was there before is replaced.
 
     Raises:
         CassetteError: if a file cannot be read as a cassette.
@@ -94,12 +97,14 @@ class Keeper:
         if not recorded and self._options.mode != "rewrite":
             return 0
         with _turn(self._path) as mark:
-            replaces = self._options.mode == "rewrite" and mark.read_text() != self._run
+            replaces = self._options.mode == "rewrite" and mark.read() != self._run.encode()
             before = None if replaces else read(self._path)
             calls = (*(before.calls if before else ()), *recorded)
             test = self._test if before is None else before.test
             write(self._path, Tape(calls, test, datetime.now(UTC).date().isoformat(), _versions()), secrets)
-            mark.write_text(self._run)
+            mark.seek(0)
+            mark.truncate()
+            mark.write(self._run.encode())
         return len(recorded)
 
 
@@ -113,16 +118,36 @@ def read(path: Path) -> Tape | None:
 
 
 @contextmanager
-def _turn(path: Path) -> Generator[Path]:
+def _turn(path: Path) -> Generator[IO[bytes]]:
     """Let no other process write the cassette meanwhile; yields a file that says whose run wrote it last.
 
     That file is the lock, and lies outside the repository that the cassette is in.
+
+    Raises:
+        CassetteError: if it cannot be used, or might be somebody else's.
     """
     name = sha256(str(path.resolve()).encode()).hexdigest()[:24]
-    lock = Path(tempfile.gettempdir()) / f"respan-cassette-{name}.lock"
-    with lock.open("a+b") as file:
-        _hold(file.fileno())
-        yield lock
+    lock = Path(tempfile.gettempdir()) / f"respan-cassette-{getpass.getuser()}-{name}.lock"
+    try:
+        with _lock_file(lock) as file:
+            yield file
+    except OSError as exc:
+        raise CassetteError(
+            f"{path}: not written, because {lock} cannot be its lock ({exc.strerror or type(exc).__name__}). Remove "
+            "that file, or let TMPDIR name a folder of your own."
+        ) from None
+
+
+@contextmanager
+def _lock_file(path: Path) -> Generator[IO[bytes]]:
+    # Others may write to that folder too. What they could put there to have a file of ours overwritten is a link.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    with os.fdopen(descriptor, "r+b") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+            raise OSError(errno.EINVAL, "it is a link or a device")
+        _hold(descriptor)
+        yield file
 
 
 if os.name == "nt":  # pragma: no cover -- tested where it runs
@@ -141,11 +166,4 @@ else:
 
 
 def _versions() -> str:
-    return ", ".join(f"{name} {_version(name)}" for name in ("openai", "respan-openai"))
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "unknown"
+    return ", ".join(f"{name} {version_of(name)}" for name in ("openai", "respan-openai"))

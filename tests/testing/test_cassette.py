@@ -466,3 +466,51 @@ def test_the_newest_cassette_answers(upstream: Upstream, path: Path, tmp_path: P
     ] == ["outer"]
     with cassette(path):
         assert ask(asked, "outer") == outer
+
+
+def test_an_option_that_cannot_be_met_stops_the_test(upstream: Upstream, path: Path) -> None:
+    """It is found out at the first call, and neither repeated nor hidden as if the network had failed."""
+
+    def normalize(_: Any) -> Any:
+        return None
+
+    with (
+        pytest.raises(CassetteMismatch, match="normalize"),
+        cassette(path, mode="new", normalize=normalize) as tape,
+        suppress(Exception),
+    ):
+        ask(client(upstream.base_url))
+
+    assert len(tape.mismatches) == 1
+    assert upstream.received == []
+
+
+def test_headers_with_credentials_are_never_kept(path: Path) -> None:
+    """Whoever asks for one is told before anything is sent."""
+    with pytest.raises(CassetteError, match="keep_headers: set-cookie carries credentials"):
+        Cassette(path, Options(keep_headers=["Set-Cookie"]))
+
+
+@pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to])
+def test_a_lock_that_leads_elsewhere(
+    upstream: Upstream, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, link: Any
+) -> None:
+    """Who may write to the folder for temporary files cannot have a file of ours overwritten."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    with cassette(path, mode="once"):
+        ask(client(upstream.base_url))
+    [lock] = (tmp_path / "tmp").glob("respan-cassette-*.lock")
+    lock.unlink()
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    link(lock, victim)
+    recorded = path.read_bytes()
+
+    with (
+        pytest.raises(CassetteMismatch, match=r"not written.*cannot be its lock.*TMPDIR"),
+        cassette(path, mode="rewrite"),
+    ):
+        ask(client(upstream.base_url))
+
+    assert (victim.read_text(), path.read_bytes()) == ("mine", recorded)
