@@ -23,7 +23,18 @@ from .exceptions import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import httpx
+    import httpx2
+
     from ._core.call import Outgoing, Raw
+
+    class SyncTransport(httpx2.BaseTransport, httpx.BaseTransport): ...  # type: ignore[misc]
+
+    class AsyncTransport(httpx2.AsyncBaseTransport, httpx.AsyncBaseTransport): ...  # type: ignore[misc]
+
+else:
+    # What both families' clients accept has the methods; only type checkers ask for the base.
+    SyncTransport = AsyncTransport = object
 
 
 _NAMES = frozenset({"httpx", "httpx2"})

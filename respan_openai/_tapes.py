@@ -84,7 +84,7 @@ def sent(send: Callable[[Any], Any], request: Any, call: Any = None, name: str |
     if not _decks:
         return send(request)
     shot = _decks[-1].take(request, call, name)
-    if not shot.is_live:
+    if shot.is_live is False:
         if shot.delay:
             sleep(shot.delay)
         return shot.played()
@@ -103,7 +103,7 @@ async def asent(
     if not _decks:
         return await send(request)
     shot = _decks[-1].take(request, call, name)
-    if not shot.is_live:
+    if shot.is_live is False:
         if shot.delay:
             await asleep(shot.delay)
         return shot.played()

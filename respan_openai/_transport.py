@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ._families import family_of, without_cookies
+from ._families import AsyncTransport, SyncTransport, family_of, without_cookies
 from ._shim import Settings, awaiting, blocking, make_shim
 from ._tapes import asent, sent
 from .exceptions import ConfigError
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    import httpx
-    import httpx2
-
     from ._params import RespanParams
     from .calls import CallHook
     from .fallbacks import Fallback
@@ -28,16 +25,6 @@ if TYPE_CHECKING:
 
 
 __all__ = ["AsyncRespanTransport", "RespanTransport"]
-
-
-if TYPE_CHECKING:
-
-    class _SyncBase(httpx2.BaseTransport, httpx.BaseTransport): ...  # type: ignore[misc]
-
-    class _AsyncBase(httpx2.AsyncBaseTransport, httpx.AsyncBaseTransport): ...  # type: ignore[misc]
-
-else:
-    _SyncBase = _AsyncBase = object
 
 
 class _TransportBase:
@@ -99,7 +86,7 @@ def _family_or_none(inner: object) -> Any:
         return None  # a transport that only looks like one, as test doubles do
 
 
-class RespanTransport(_TransportBase, _SyncBase):
+class RespanTransport(_TransportBase, SyncTransport):
     """A transport that sends what the gateway serves to the gateway, and the rest through *inner* as it is.
 
     For whoever takes an HTTP client or a transport, but no OpenAI client::
@@ -162,7 +149,7 @@ class RespanTransport(_TransportBase, _SyncBase):
         self._inner.__exit__(kind, error, traceback)
 
 
-class AsyncRespanTransport(_TransportBase, _AsyncBase):
+class AsyncRespanTransport(_TransportBase, AsyncTransport):
     """Same as :class:`RespanTransport`, for ``AsyncClient`` and an async *inner*."""
 
     _method = "handle_async_request"

@@ -11,13 +11,9 @@ message names the field and says what is accepted.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import Final, Literal
 
-from .exceptions import ConfigError
-
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+from ._accepts import FLAG, above_zero, check, one_of, or_none, seconds, whole
 
 
 __all__ = ["Breaker", "Hedge", "Limits", "Retry", "Streams", "Timeouts"]
@@ -25,73 +21,9 @@ __all__ = ["Breaker", "Hedge", "Limits", "Retry", "Streams", "Timeouts"]
 _KIB: Final = 1024
 _MIB: Final = 1024 * _KIB
 _GIB: Final = 1024 * _MIB
-_DAY: Final = 86_400
 
 
-class _Accepts(NamedTuple):
-    """What a field may hold: in words, and as a test."""
-
-    words: str
-    holds: Callable[[object], bool]
-
-
-def _check(policy: object, table: Mapping[str, _Accepts]) -> None:
-    for field, accepts in table.items():
-        value = getattr(policy, field)
-        if not accepts.holds(value):
-            raise ConfigError(
-                f"{type(policy).__name__}: `{field}` is {_shown(value)}; it must be {accepts.words}."
-            )
-
-
-def _shown(value: object) -> str:
-    """Numbers as they are, anything else by its type: a misplaced string may be a key."""
-    if value is None or isinstance(value, float) or (isinstance(value, int) and value.bit_length() <= 64):
-        return repr(value)
-    return f"of type {type(value).__name__}"
-
-
-def _whole(low: int, high: int) -> _Accepts:
-    def holds(value: object) -> bool:
-        return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-
-    return _Accepts(f"a whole number from {low} to {high}", holds)
-
-
-# The comparisons below also turn away nan, inf and whole numbers too large for a float.
-
-
-def _seconds(low: float, high: float = _DAY) -> _Accepts:
-    def holds(value: object) -> bool:
-        return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
-
-    return _Accepts(f"a number of seconds from {low:g} to {high:g}", holds)
-
-
-def _above_zero(high: float, unit: str = "", *, reached: bool = True) -> _Accepts:
-    def holds(value: object) -> bool:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return False
-        return 0 < value < high or (reached and value == high)
-
-    return _Accepts(f"a number{unit} above 0 and {'at most' if reached else 'below'} {high:g}", holds)
-
-
-def _or_none(accepts: _Accepts, meaning: str) -> _Accepts:
-    def holds(value: object) -> bool:
-        return value is None or accepts.holds(value)
-
-    return _Accepts(f"{accepts.words}, or None for {meaning}", holds)
-
-
-def _one_of(*words: object) -> _Accepts:
-    def holds(value: object) -> bool:
-        return any(type(value) is type(word) and value == word for word in words)
-
-    return _Accepts(" or ".join(repr(word) for word in words), holds)
-
-
-_SPAN: Final = _above_zero(_DAY, " of seconds")
+_SPAN: Final = above_zero(86_400, " of seconds")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,17 +64,17 @@ class Retry:
     max_waiters: int = 16
 
     def __post_init__(self) -> None:
-        _check(self, _RETRY)
+        check(self, _RETRY)
 
 
 _RETRY: Final = {
-    "attempts": _whole(1, 5),
-    "backoff": _seconds(0),
-    "backoff_throttled": _seconds(0),
-    "backoff_cap": _seconds(0),
-    "retry_after_cap": _seconds(0),
-    "on_ambiguous": _one_of("fallback", "raise"),
-    "max_waiters": _whole(0, 100_000),
+    "attempts": whole(1, 5),
+    "backoff": seconds(0),
+    "backoff_throttled": seconds(0),
+    "backoff_cap": seconds(0),
+    "retry_after_cap": seconds(0),
+    "on_ambiguous": one_of("fallback", "raise"),
+    "max_waiters": whole(0, 100_000),
 }
 
 
@@ -176,14 +108,14 @@ class Breaker:
     open_cap: float = 30.0
 
     def __post_init__(self) -> None:
-        _check(self, _BREAKER)
+        check(self, _BREAKER)
 
 
 _BREAKER: Final = {
-    "failures": _whole(1, 1_000_000),
-    "rate": _above_zero(1),
-    "minimum": _whole(1, 1_000_000),
-    "window": _seconds(1, 300),
+    "failures": whole(1, 1_000_000),
+    "rate": above_zero(1),
+    "minimum": whole(1, 1_000_000),
+    "window": seconds(1, 300),
     "open_for": _SPAN,
     "open_cap": _SPAN,
 }
@@ -206,12 +138,12 @@ class Timeouts:
     idle: float | None = 120.0
 
     def __post_init__(self) -> None:
-        _check(self, _TIMEOUTS)
+        check(self, _TIMEOUTS)
 
 
 _TIMEOUTS: Final = {
-    "first_content": _or_none(_SPAN, "the default of 300 with a second target"),
-    "idle": _or_none(_SPAN, "no limit"),
+    "first_content": or_none(_SPAN, "the default of 300 with a second target"),
+    "idle": or_none(_SPAN, "no limit"),
 }
 
 
@@ -231,10 +163,10 @@ class Streams:
     continuation: bool = False
 
     def __post_init__(self) -> None:
-        _check(self, _STREAMS)
+        check(self, _STREAMS)
 
 
-_STREAMS: Final = {"incomplete": _one_of("raise", "warn", "allow"), "continuation": _one_of(True, False)}
+_STREAMS: Final = {"incomplete": one_of("raise", "warn", "allow"), "continuation": FLAG}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -260,14 +192,14 @@ class Hedge:
     budget: float = 0.05
 
     def __post_init__(self) -> None:
-        _check(self, _HEDGE)
+        check(self, _HEDGE)
 
 
 _HEDGE: Final = {
-    "quantile": _above_zero(1, reached=False),
-    "samples": _whole(1, 256),
-    "floor": _seconds(0),
-    "budget": _above_zero(1),
+    "quantile": above_zero(1, reached=False),
+    "samples": whole(1, 256),
+    "floor": seconds(0),
+    "budget": above_zero(1),
 }
 
 
@@ -289,8 +221,8 @@ class Limits:
     held: int = 64 * _KIB
 
     def __post_init__(self) -> None:
-        _check(self, _LIMITS)
+        check(self, _LIMITS)
 
 
-_SIZE: Final = _whole(_KIB, 4 * _GIB)
+_SIZE: Final = whole(_KIB, 4 * _GIB)
 _LIMITS: Final = {"body": _SIZE, "event": _SIZE, "held": _SIZE}

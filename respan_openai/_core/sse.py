@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from .judge import end_flag
+from .plain import as_object, as_objects
 
 
 if TYPE_CHECKING:
@@ -257,14 +258,6 @@ _PLAIN_KINDS = _TERMINAL.union(
 _GOOD = frozenset({"stop", "tool_calls", "function_call", "response.completed"})
 
 
-def _object(thing: object) -> Json:
-    return cast("Json", thing) if isinstance(thing, dict) else {}
-
-
-def _objects(things: object) -> list[Json]:
-    return [_object(thing) for thing in cast("list[object]", things)] if isinstance(things, list) else []
-
-
 def _kind(name: str | None, event: Json) -> str:
     kind = event.get("type")
     return "error" if name == "error" else kind if isinstance(kind, str) else name or ""
@@ -273,7 +266,7 @@ def _kind(name: str | None, event: Json) -> str:
 def _error_of(kind: str, event: Json) -> object:
     """The error that *event* of the Responses API tells of; ``None`` if it tells of none."""
     if kind == "response.failed":
-        return event.get("error") or _object(event.get("response")).get("error") or {"type": kind}
+        return event.get("error") or as_object(event.get("response")).get("error") or {"type": kind}
     return event.get("error") or ((event or {"type": kind}) if kind == "error" else None)
 
 
@@ -281,8 +274,8 @@ def _is_plain(kind: str, event: Json) -> bool:
     """Whether *event* of the Responses API may belong to an answer that is one text, without log probabilities."""
     return (
         kind in _PLAIN_KINDS
-        and _object(event.get("item")).get("type", "message") == "message"
-        and _object(event.get("part")).get("type", "output_text") == "output_text"
+        and as_object(event.get("item")).get("type", "message") == "message"
+        and as_object(event.get("part")).get("type", "output_text") == "output_text"
         and not (event.get("output_index") or event.get("content_index") or event.get("logprobs"))
     )
 
@@ -507,7 +500,7 @@ class Watch:
         if '"error"' in data or "\\" in data:  # the word may be spelt with escapes
             with suppress(ValueError, RecursionError):
                 thing = json.loads(data)
-        self.content += not self._fail(_object(thing).get("error"))
+        self.content += not self._fail(as_object(thing).get("error"))
 
     def _parse(self, name: str | None, data: str) -> None:
         try:
@@ -528,7 +521,7 @@ class Watch:
 
     def _fail(self, error: object) -> bool:
         if error and self.error is None:
-            self.error = _object(error) or {"message": error}
+            self.error = as_object(error) or {"message": error}
         return bool(error)
 
     def _chat(self, chunk: Json) -> bool:
@@ -536,10 +529,10 @@ class Watch:
         if self._fail(chunk.get("error")):
             return False
         self._note(chunk)
-        return sum(map(self._choice, _objects(chunk.get("choices")))) > 0
+        return sum(map(self._choice, as_objects(chunk.get("choices")))) > 0
 
     def _choice(self, choice: Json) -> bool:
-        delta, index = _object(choice.get("delta")), choice.get("index", 0)
+        delta, index = as_object(choice.get("delta")), choice.get("index", 0)
         ended = self._ended(index if isinstance(index, int) else 0, choice.get("finish_reason"))
         text = delta.get("content")
         if index == 0 and isinstance(text, str):
@@ -558,7 +551,7 @@ class Watch:
     def _responses(self, name: str | None, event: Json) -> bool:
         """Whether *event* is content."""
         kind, text = _kind(name, event), event.get("delta")
-        self._note(_object(event.get("response")))
+        self._note(as_object(event.get("response")))
         if kind in _TERMINAL:
             self.finish[0] = kind
         if self._fail(_error_of(kind, event)):
@@ -571,7 +564,7 @@ class Watch:
     def _note(self, thing: Json) -> None:
         if thing.get("id") == "request_breakdown":  # Respan's summary, whose model is none
             return
-        usage, model = _object(thing.get("usage")), thing.get("model")
+        usage, model = as_object(thing.get("usage")), thing.get("model")
         self.usage = usage or self.usage
         if isinstance(model, str) and model and model != self.model:
             self.model, self._template = model, None

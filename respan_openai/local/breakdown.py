@@ -23,7 +23,7 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from .contract import is_object
+from .._core.plain import is_object
 from .customers import NANO
 from .events import ends_stream, object_in, with_object
 from .messages import LAST_EVENTS, objects

@@ -14,6 +14,8 @@ import re
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from .._core.plain import as_list, as_object
+
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -120,7 +122,7 @@ def _any_of(*names: str) -> Callable[[Object], bool]:
 
 
 def _has_foreign_tools(fields: Object) -> bool:
-    return any(_object(tool).get("type") not in _RUN_BY_CALLER for tool in _list(fields.get("tools")))
+    return any(as_object(tool).get("type") not in _RUN_BY_CALLER for tool in as_list(fields.get("tools")))
 
 
 def _has_searching_model(fields: Object) -> bool:
@@ -128,11 +130,11 @@ def _has_searching_model(fields: Object) -> bool:
 
 
 def _answers_aloud(fields: Object) -> bool:
-    return "audio" in _list(fields.get("modalities"))
+    return "audio" in as_list(fields.get("modalities"))
 
 
 def _refers_to_items(fields: Object) -> bool:
-    return any(_is_reference(_object(item)) for item in _list(fields.get("input")))
+    return any(_is_reference(as_object(item)) for item in as_list(fields.get("input")))
 
 
 def _is_reference(item: Object) -> bool:
@@ -151,7 +153,7 @@ def _names_outside(found: Object) -> bool:
 
 def _is_remote(value: object) -> bool:
     """Whether *value* is an address, on its own or as ``{"url": ...}``, and no ``data:`` URL."""
-    address = _object(value).get("url", value)
+    address = as_object(value).get("url", value)
     return isinstance(address, str) and "://" in address[:16]
 
 
@@ -160,7 +162,7 @@ def _is_given(value: object) -> bool:
 
 
 def _has_id(value: object) -> bool:
-    return bool(_object(value).get("id"))
+    return bool(as_object(value).get("id"))
 
 
 #: Members of a message, at any depth, and when they stand for something that lies elsewhere.
@@ -198,14 +200,6 @@ def _objects_in(thing: object) -> Iterator[Object]:
             pending.extend(members.values())
         elif isinstance(found, list):
             pending.extend(cast("list[object]", found))
-
-
-def _object(value: object) -> Object:
-    return cast("Object", value) if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[object]:
-    return cast("list[object]", value) if isinstance(value, list) else []
 
 
 # -- the key

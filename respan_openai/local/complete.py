@@ -6,10 +6,11 @@ it, to calls that might have got a good answer. What ``_core`` knows of bad answ
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from .._core.call import parse_object
 from .._core.judge import flags_of
+from .._core.plain import as_object, as_objects
 from .._core.sse import Decoder, Watch
 
 
@@ -51,7 +52,7 @@ def _is_complete_object(path: str, found: Object) -> bool:
 
 
 def _has_choices(found: Object) -> bool:
-    return bool(_objects(found.get("choices")))
+    return bool(as_objects(found.get("choices")))
 
 
 def _has_completed(found: Object) -> bool:
@@ -80,8 +81,8 @@ def _assembled(body: bytes) -> Object:
     messages: dict[object, _Message] = {}
     # What follows [DONE] nobody has looked at, so it may be anything.
     for _, data in Decoder(MAX_BYTES, "replace").feed(body):
-        for choice in _objects(parse_object(data.encode()).get("choices")):
-            messages.setdefault(str(choice.get("index")), _Message()).add(_object(choice.get("delta")))
+        for choice in as_objects(parse_object(data.encode()).get("choices")):
+            messages.setdefault(str(choice.get("index")), _Message()).add(as_object(choice.get("delta")))
     return {"choices": [message.choice() for message in messages.values()]}
 
 
@@ -94,18 +95,10 @@ class _Message:
 
     def add(self, delta: Object) -> None:
         self._content |= any(delta.get(name) for name in ("content", "refusal", "function_call", "audio"))
-        for call in _objects(delta.get("tool_calls")):
-            index, text = str(call.get("index")), _object(call.get("function")).get("arguments")
+        for call in as_objects(delta.get("tool_calls")):
+            index, text = str(call.get("index")), as_object(call.get("function")).get("arguments")
             self._arguments[index] = self._arguments.get(index, "") + (text if isinstance(text, str) else "")
 
     def choice(self) -> Object:
         calls = [{"function": {"arguments": text}} for text in self._arguments.values()]
         return {"finish_reason": "stop", "message": {"content": self._content, "tool_calls": calls}}
-
-
-def _object(value: object) -> Object:
-    return cast("Object", value) if isinstance(value, dict) else {}
-
-
-def _objects(value: object) -> list[Object]:
-    return [_object(item) for item in cast("list[object]", value)] if isinstance(value, list) else []

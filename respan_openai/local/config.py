@@ -39,9 +39,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from .._check import shown
+from .._core.plain import is_object
 from ..exceptions import ConfigError
 from .configured import ALONE, check_names, provider_from
-from .contract import is_object
 from .gateway import LocalGateway
 from .prices import Prices
 from .settings import Model, Settings

@@ -6,10 +6,10 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from .._check import nearest, shown
+from .._core.plain import is_object
 from ..exceptions import ConfigError
 from ..openrouter import OpenRouter
 from ..targets import Provider
-from .contract import is_object
 from .echo import Echo
 from .providers import Azure
 

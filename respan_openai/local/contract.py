@@ -8,7 +8,6 @@ param, code}}`` for a request that cannot be read, so that the SDK's exception h
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeGuard
 
 from .._core.call import dump_object
 
@@ -19,8 +18,6 @@ __all__ = [
     "Reply",
     "detail",
     "invalid",
-    "is_list",
-    "is_object",
     "refusal",
     "unprocessable",
 ]
@@ -77,13 +74,3 @@ def unprocessable(message: str, field: str) -> ContractError:
     error = {"message": message, "type": "invalid_request_error", "param": field, "code": "invalid_parameter"}
     body = {"error": error, "errors": {field: [message]}}
     return ContractError(Reply(422, JSON, (dump_object(body),), reason=message))
-
-
-def is_object(value: object) -> TypeGuard[dict[str, Any]]:
-    """Whether *value*, which comes from JSON, is an object."""
-    return isinstance(value, dict)
-
-
-def is_list(value: object) -> TypeGuard[list[Any]]:
-    """Whether *value*, which comes from JSON, is an array."""
-    return isinstance(value, list)

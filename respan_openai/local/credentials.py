@@ -19,12 +19,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from .._check import fail, shown
+from .._core.plain import is_list
 from .._secret import secret_from
 from ..exceptions import ConfigError
 from .api_base import permitted
 from .balance import finite, pick
 from .catalogue import same_provider
-from .contract import is_list
 
 
 if TYPE_CHECKING:

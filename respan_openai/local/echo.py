@@ -13,11 +13,12 @@ import math
 import re
 import struct
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from .._core.call import Outgoing, parse_object
-from .contract import JSON, Reply, invalid, is_object
+from .._core.plain import as_object, is_list, is_object
+from .contract import JSON, Reply, invalid
 
 
 if TYPE_CHECKING:
@@ -126,12 +127,12 @@ def _reply_chat(asked: Object, mark: str, *, text: str | None = None, model: str
 
 def _chat_text(asked: Object) -> str:
     text = _last_user_text(asked.get("messages"))
-    wanted = _object(asked.get("response_format"))
-    return _formatted(text, wanted.get("type"), _object(wanted.get("json_schema")).get("schema"))
+    wanted = as_object(asked.get("response_format"))
+    return _formatted(text, wanted.get("type"), as_object(wanted.get("json_schema")).get("schema"))
 
 
 def _chat_events(asked: Object, head: Object, text: str, choices: int, usage: Object) -> Iterator[bytes]:
-    counted = _object(asked.get("stream_options")).get("include_usage") is True
+    counted = as_object(asked.get("stream_options")).get("include_usage") is True
     # With include_usage every chunk has the field, and it is null in all but the last one.
     head = {**head, "object": "chat.completion.chunk", **({"usage": None} if counted else {})}
     for index in range(choices):
@@ -175,7 +176,7 @@ def _reply_responses(asked: Object, mark: str, *, text: str | None = None, model
 
 def _responses_text(asked: Object) -> str:
     text = _last_user_text(_items(asked))
-    wanted = _object(_object(asked.get("text")).get("format"))
+    wanted = as_object(as_object(asked.get("text")).get("format"))
     return _formatted(text, wanted.get("type"), wanted.get("schema"))
 
 
@@ -265,7 +266,7 @@ def _dimensions(asked: Object) -> int:
 
 
 def _texts_in(given: Any) -> list[Any]:
-    texts = given if _is_list(given) and not _is_tokens(given) else [given]
+    texts = given if is_list(given) and not _is_tokens(given) else [given]
     if not all(isinstance(text, str) or _is_tokens(text) for text in texts):
         raise invalid(
             "input must be a text, a list of tokens, or a list of either.", "input", "invalid_value"
@@ -274,7 +275,7 @@ def _texts_in(given: Any) -> list[Any]:
 
 
 def _is_tokens(value: object) -> bool:
-    return _is_list(value) and all(type(part) is int for part in value)
+    return is_list(value) and all(type(part) is int for part in value)
 
 
 def _vector(text: str, size: int) -> list[float]:
@@ -343,7 +344,7 @@ def _formatted(text: str, kind: Any, schema: Any) -> str:
     if kind == "json_object":
         return json.dumps({"echo": text})
     if kind == "json_schema":
-        return _minimal(_object(schema))
+        return _minimal(as_object(schema))
     return f"echo: {text}"
 
 
@@ -365,7 +366,8 @@ def _instance(schema: Object, root: Object, met: frozenset[str] = frozenset()) -
     if "const" in schema or schema.get("enum"):
         return schema["const"] if "const" in schema else schema["enum"][0]
     options = [
-        _object(option) for option in schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf") or ()
+        as_object(option)
+        for option in schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf") or ()
     ]
     if options:
         return (
@@ -376,12 +378,12 @@ def _instance(schema: Object, root: Object, met: frozenset[str] = frozenset()) -
 
 def _of_kind(kind: str | None, schema: Object, root: Object, met: frozenset[str]) -> Any:
     if kind == "object":
-        fields = _object(schema.get("properties"))
+        fields = as_object(schema.get("properties"))
         return {
-            name: _instance(_object(fields.get(name)), root, met) for name in schema.get("required") or ()
+            name: _instance(as_object(fields.get(name)), root, met) for name in schema.get("required") or ()
         }
     if kind == "array":
-        return [_instance(_object(schema.get("items")), root, met)] * schema.get("minItems", 0)
+        return [_instance(as_object(schema.get("items")), root, met)] * schema.get("minItems", 0)
     if kind == "string":
         return _FORMATS.get(schema.get("format", ""), "x" * schema.get("minLength", 0))
     if kind in {"integer", "number"}:
@@ -391,7 +393,7 @@ def _of_kind(kind: str | None, schema: Object, root: Object, met: frozenset[str]
 
 def _kind(schema: Object) -> str | None:
     kinds = schema.get("type", "object" if "properties" in schema else None)
-    several = kinds if _is_list(kinds) else [kinds]
+    several = kinds if is_list(kinds) else [kinds]
     return "null" if "null" in several else next(iter(several), None)
 
 
@@ -404,20 +406,12 @@ def _number(schema: Object) -> int | float:
 def _resolved(ref: str, root: Object) -> Object:
     found: Any = root
     for name in ref.removeprefix("#").split("/")[1:]:
-        found = _object(found).get(name.replace("~1", "/").replace("~0", "~"))
-    return _object(found)
-
-
-def _object(value: Any) -> Object:
-    return value if is_object(value) else {}
+        found = as_object(found).get(name.replace("~1", "/").replace("~0", "~"))
+    return as_object(found)
 
 
 def _objects(value: Any) -> list[Object]:
-    return [item for item in value if is_object(item)] if _is_list(value) else []
-
-
-def _is_list(value: object) -> TypeGuard[list[Any]]:
-    return isinstance(value, list)
+    return [item for item in value if is_object(item)] if is_list(value) else []
 
 
 def _dump(value: Object) -> bytes:

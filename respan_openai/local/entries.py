@@ -18,9 +18,10 @@ import re
 from hashlib import sha256
 from itertools import accumulate, islice, pairwise
 from types import MappingProxyType, NoneType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .._core.call import parse_object
+from .._core.plain import as_list, as_object
 from .._core.sse import Decoder
 from .complete import MAX_BYTES
 from .contract import Reply
@@ -123,15 +124,11 @@ def _event_data(event: bytes) -> Object:
 
 def _usage_in(found: Object) -> Object:
     """The usage of an answer, of a chunk, or of the response in an event."""
-    return _object(found.get("usage")) or _object(_object(found.get("response")).get("usage"))
+    return as_object(found.get("usage")) or as_object(as_object(found.get("response")).get("usage"))
 
 
 def _has_usage(piece: bytes, read: Callable[[bytes], Object]) -> bool:
     return _USAGE.search(piece) is not None and bool(_usage_in(read(piece)))
-
-
-def _object(value: object) -> Object:
-    return cast("Object", value) if isinstance(value, dict) else {}
 
 
 def _marked(piece: bytes, read: Callable[[bytes], Object]) -> bytes:
@@ -206,8 +203,7 @@ def _entry(header: Object, body: bytes) -> Entry | None:
 
 
 def _cut(body: bytes, lengths: object) -> tuple[bytes, ...] | None:
-    given = cast("list[object]", lengths) if isinstance(lengths, list) else []
-    sizes = [size for size in given if isinstance(size, int)]
+    sizes = [size for size in as_list(lengths) if isinstance(size, int)]
     if min(sizes, default=0) < 0 or sum(sizes) != len(body):
         return None
     return tuple(body[begin:end] for begin, end in pairwise(accumulate(sizes, initial=0)))

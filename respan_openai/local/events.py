@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from .._core.plain import is_object
 from .._core.sse import Decoder
-from .contract import is_object
 
 
 if TYPE_CHECKING:

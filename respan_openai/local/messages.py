@@ -7,10 +7,10 @@ is left out, for it must not break the call that it describes.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from .._core.call import dump_object, parse_object
-from .contract import is_list, is_object
+from .._core.plain import is_list, is_object
 from .events import object_in
 
 
@@ -95,7 +95,7 @@ def completion_message_of(path: str, answer: Object | Iterable[bytes]) -> Object
         whole = _WHOLE.get(path)
         return None if whole is None else whole(answer)
     streamed = _STREAMED.get(path)
-    found = (object_in(event) for event in cast("Iterable[bytes]", answer))
+    found = (object_in(event) for event in answer)
     return None if streamed is None else streamed(event for event in found if event is not None)
 
 

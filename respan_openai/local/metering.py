@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .._clock import now
+from .._core.plain import is_object
 from .breakdown import BreakdownEvents, breakdown, with_breakdown, with_token_breakdown
-from .contract import is_object
 from .messages import prompt_messages_of
 from .price import cost, estimate, longest_answer
 from .prices import Prices

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .contract import is_list, is_object
+from .._core.plain import is_list, is_object
 
 
 if TYPE_CHECKING:

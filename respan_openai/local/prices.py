@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from .._check import nearest, shown
+from .._core.plain import is_object
 from ..exceptions import ConfigError
-from .contract import invalid, is_object
+from .contract import invalid
 from .genai import genai_lookup
 from .price import Price, price_problem
 

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .._core.call import dump_object, with_string
+from .._core.plain import is_list, is_object
 from .._params import CONTAINERS, HEADER, LEGACY_HEADER, NAMES, check, decode_header, merge
 from ..exceptions import ParamsError
-from .contract import detail, invalid, is_list, is_object, unprocessable
+from .contract import detail, invalid, unprocessable
 from .forms import Form
 
 

@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .._check import shown
 from .._core.call import dump_object
-from .contract import detail, invalid, is_list, is_object
+from .._core.plain import is_list, is_object
+from .contract import detail, invalid
 from .prompts import NOT_CONFIG, VARIABLE_NAME
 
 

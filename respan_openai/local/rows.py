@@ -12,7 +12,7 @@ import json
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from .contract import is_list, is_object
+from .._core.plain import is_list, is_object
 from .customers import NANO
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, Literal, NamedTuple, cast
+from typing import Any, Final, Literal
 
-from ..exceptions import ConfigError
+from .._accepts import FLAG, Accepts, above_zero, an_instance, check, list_of, one_of, or_none, whole
 from ..targets import checked_base, origin_text
 
 
@@ -24,89 +23,17 @@ MOST_RETRIES: Final = 4
 MOST_SECONDS: Final = 60
 
 
-class _Accepts(NamedTuple):
-    """What a field may hold: in words, and as a test."""
-
-    words: str
-    holds: Callable[[object], bool]
-
-
-def _check(owner: object, table: Mapping[str, _Accepts]) -> None:
-    for name, accepts in table.items():
-        value = getattr(owner, name)
-        if not accepts.holds(value):
-            # The type only: a misplaced string may be a key.
-            kind = type(owner).__name__
-            raise ConfigError(f"{kind}({name}=...) must be {accepts.words}; got {type(value).__name__}.")
-
-
-# The comparisons below also turn away nan and infinity.
-
-
-def _whole(low: int, high: int | None = None) -> _Accepts:
-    def holds(value: object) -> bool:
-        if not isinstance(value, int) or isinstance(value, bool):
-            return False
-        return low <= value and (high is None or value <= high)
-
-    return _Accepts(f"a whole number from {low}" + ("" if high is None else f" to {high}"), holds)
-
-
-def _seconds(high: float = math.inf) -> _Accepts:
-    def holds(value: object) -> bool:
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            return False
-        return 0 < value <= high and value != math.inf
-
-    return _Accepts(
-        "a number of seconds above 0" + ("" if high == math.inf else f", at most {high:g}"), holds
-    )
-
-
-def _or_none(accepts: _Accepts) -> _Accepts:
-    def holds(value: object) -> bool:
-        return value is None or accepts.holds(value)
-
-    return _Accepts(f"{accepts.words}, or None", holds)
-
-
-def _one_of(*words: str) -> _Accepts:
-    def holds(value: object) -> bool:
-        return isinstance(value, str) and value in words
-
-    return _Accepts(" or ".join(map(repr, words)), holds)
-
-
-def _of(kind: type, words: str) -> _Accepts:
-    def holds(value: object) -> bool:
-        return isinstance(value, kind)
-
-    return _Accepts(words, holds)
-
-
-def _collection_of(kind: type, words: str) -> _Accepts:
-    def holds(value: object) -> bool:
-        is_one = isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping)
-        return is_one and all(isinstance(item, kind) for item in cast("Collection[object]", value))
-
-    return _Accepts(words, holds)
-
-
-_FLAG: Final = _of(bool, "True or False")
-_GROUPS: Final = _of(Mapping, "a mapping from a group's id to its list of models")
-
-
 def _is_name(value: object) -> bool:
     return isinstance(value, str) and value != ""
 
 
-_MODEL: Final[Mapping[str, _Accepts]] = {
-    "name": _Accepts("a non-empty string", _is_name),
-    "tools": _FLAG,
-    "vision": _FLAG,
-    "json_schema": _FLAG,
-    "context": _or_none(_whole(1)),
-    "max_output": _or_none(_whole(1)),
+_MODEL: Final[Mapping[str, Accepts]] = {
+    "name": Accepts("a non-empty string", _is_name),
+    "tools": FLAG,
+    "vision": FLAG,
+    "json_schema": FLAG,
+    "context": or_none(whole(1)),
+    "max_output": or_none(whole(1)),
 }
 
 
@@ -135,25 +62,25 @@ class Model:
     max_output: int | None = None
 
     def __post_init__(self) -> None:
-        _check(self, _MODEL)
+        check(self, _MODEL)
 
 
-_SETTINGS: Final[Mapping[str, _Accepts]] = {
-    "models": _collection_of(Model, "a list of Model values"),
-    "groups": _GROUPS,
-    "fallback": _FLAG,
-    "fallback_models": _collection_of(str, "a list of names of models"),
-    "retries": _whole(0, MOST_RETRIES),
-    "retry_after": _seconds(MOST_SECONDS),
-    "cache_enabled": _FLAG,
-    "cache_ttl": _seconds(),
-    "omit_log_on_hit": _FLAG,
-    "disable_log": _FLAG,
-    "dynamic_routing": _FLAG,
-    "limits": _one_of("block", "warn"),
-    "budget_failure": _one_of("refuse", "allow"),
-    "api_bases": _collection_of(str, "a list of origins such as 'https://mine.openai.azure.com'"),
-    "reserve_output_tokens": _whole(1),
+_SETTINGS: Final[Mapping[str, Accepts]] = {
+    "models": list_of(Model, "a list of Model values"),
+    "groups": an_instance(Mapping, "a mapping from a group's id to its list of models"),
+    "fallback": FLAG,
+    "fallback_models": list_of(str, "a list of names of models"),
+    "retries": whole(0, MOST_RETRIES),
+    "retry_after": above_zero(MOST_SECONDS, " of seconds"),
+    "cache_enabled": FLAG,
+    "cache_ttl": above_zero(unit=" of seconds"),
+    "omit_log_on_hit": FLAG,
+    "disable_log": FLAG,
+    "dynamic_routing": FLAG,
+    "limits": one_of("block", "warn"),
+    "budget_failure": one_of("refuse", "allow"),
+    "api_bases": list_of(str, "a list of origins such as 'https://mine.openai.azure.com'"),
+    "reserve_output_tokens": whole(1),
 }
 
 
@@ -207,7 +134,7 @@ class Settings:
     reserve_output_tokens: int = 4096
 
     def __post_init__(self) -> None:
-        _check(self, _SETTINGS)
+        check(self, _SETTINGS)
         bases = frozenset(origin_text(checked_base(base, source="api_bases")) for base in self.api_bases)
         object.__setattr__(self, "api_bases", bases)
         object.__setattr__(self, "models", tuple(self.models))

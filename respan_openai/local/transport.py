@@ -12,7 +12,7 @@ from sniffio import current_async_library
 
 from .._core.call import Outgoing
 from .._drive import adrive, drive
-from .._families import family_of, without_cookies
+from .._families import AsyncTransport, SyncTransport, family_of, without_cookies
 from ..exceptions import ConfigError
 from .answers import rendered
 from .bridge import for_caller, for_carrier
@@ -24,9 +24,6 @@ from .steps import LocalAwaiting, LocalBlocking
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import Self
-
-    import httpx
-    import httpx2
 
     from .providers import Choice
 
@@ -45,16 +42,6 @@ _CONNECT_TIMEOUT_SECONDS = 5
 
 #: Marks what the gateway sends to providers.
 _MARK = "respan_openai.local"
-
-
-if TYPE_CHECKING:
-
-    class _SyncBase(httpx2.BaseTransport, httpx.BaseTransport): ...  # type: ignore[misc]
-
-    class _AsyncBase(httpx2.AsyncBaseTransport, httpx.AsyncBaseTransport): ...  # type: ignore[misc]
-
-else:
-    _SyncBase = _AsyncBase = object
 
 
 class _Wire:
@@ -91,7 +78,7 @@ class _Wire:
             return [self._clients.pop(key) for key in list(self._clients) if key[0] is here]
 
 
-class LocalTransport(_Wire, _SyncBase):
+class LocalTransport(_Wire, SyncTransport):
     """A ``LocalGateway`` as a transport of httpx and httpx2; each request is answered in its own family."""
 
     _client_class = "Client"
@@ -123,7 +110,7 @@ class LocalTransport(_Wire, _SyncBase):
         self.close()
 
 
-class AsyncLocalTransport(_Wire, _AsyncBase):
+class AsyncLocalTransport(_Wire, AsyncTransport):
     """Same as :class:`LocalTransport`, for ``AsyncClient`` on any event loop, and on several.
 
     Each loop has connections of its own, which are closed from that loop.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from .contract import is_object
+from .._core.plain import as_object, is_object
 
 
 if TYPE_CHECKING:
@@ -106,8 +106,7 @@ def _note(counted: Object, kinds: dict[str, str], counts: dict[str, int]) -> Non
 
 
 def _details(usage: Object, name: str) -> Object:
-    found = usage.get(name) if name else usage
-    return found if is_object(found) else {}
+    return as_object(usage.get(name) if name else usage)
 
 
 def _count(value: object) -> int | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from .contract import is_object
+from .._core.plain import is_object
 from .events import object_in, with_object
 
 

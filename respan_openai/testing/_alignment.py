@@ -6,8 +6,9 @@ from collections import Counter
 from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from .._core.plain import is_list, is_object
 from ._edits import Run, aligned, common
-from ._plain import canonical, is_list, is_object
+from ._plain import canonical
 
 
 if TYPE_CHECKING:

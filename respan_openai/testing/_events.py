@@ -22,9 +22,10 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from .._core.plain import is_object
 from ._borders import a_border, cut
 from ._framing import pieces_of
-from ._shapes import REPAIR, Misshapen, Shape, a_list, a_string, is_object
+from ._shapes import REPAIR, Misshapen, Shape, a_list, a_string
 from ._stream import COMMON, NAMED, RAW, WHOLE, common_in, common_of, stream_of
 from ._styles import utf8
 

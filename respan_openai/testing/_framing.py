@@ -11,8 +11,8 @@ import re
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from .._core.plain import is_object
 from ._marks import number
-from ._shapes import is_object
 
 
 if TYPE_CHECKING:

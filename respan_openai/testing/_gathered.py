@@ -15,7 +15,8 @@ import json
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ._plain import is_deep, is_list, is_object
+from .._core.plain import is_list, is_object
+from ._plain import is_deep
 from .recording import Json, Multipart
 
 

@@ -18,7 +18,8 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from ._shapes import REPAIR, ROOT, Misshapen, is_list, is_object, quoted
+from .._core.plain import is_list, is_object
+from ._shapes import REPAIR, ROOT, Misshapen, quoted
 
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ import re
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from ._plain import is_list, is_object
+from .._core.plain import is_list, is_object
 from .errors import CassetteError
 
 

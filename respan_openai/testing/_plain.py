@@ -5,28 +5,20 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from .._core.plain import is_list, is_object
+
 
 if TYPE_CHECKING:
-    from typing_extensions import TypeIs
+    pass
 
 
-__all__ = ["DEEPEST", "canonical", "is_deep", "is_list", "is_object", "plain", "short"]
+__all__ = ["DEEPEST", "canonical", "is_deep", "plain", "short"]
 
 
 #: Levels of lists and objects beyond which JSON is kept as it came: a cassette's file has a limit of its own.
 DEEPEST: Final = 100
 
 _ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
-
-
-def is_object(value: Any) -> TypeIs[dict[str, Any]]:
-    """Whether *value* is a JSON object."""
-    return isinstance(value, dict)
-
-
-def is_list(value: Any) -> TypeIs[list[Any]]:
-    """Whether *value* is a JSON array."""
-    return isinstance(value, list)
 
 
 def is_deep(value: Any) -> bool:

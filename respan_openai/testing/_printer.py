@@ -17,7 +17,7 @@ from json.encoder import encode_basestring
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final
 
-from ._shapes import is_list, is_object
+from .._core.plain import is_list, is_object
 
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ._shapes import is_list, is_object
+from .._core.plain import is_list, is_object
 
 
 if TYPE_CHECKING:

@@ -10,10 +10,11 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from .._core.plain import is_list, is_object
+
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import TypeGuard
 
     Place = tuple[Any, ...]
     Check = Callable[[Any, Place], Any]
@@ -30,8 +31,6 @@ __all__ = [
     "an_object",
     "anything",
     "deepest",
-    "is_list",
-    "is_object",
     "list_of",
     "of_kind",
     "pairs",
@@ -88,16 +87,6 @@ def _step(key: Any) -> str:
 def quoted(key: str) -> str:
     """*key* on one line, and not all of it if it is long."""
     return json.dumps(key if len(key) <= 60 else key[:60] + "…")
-
-
-def is_object(value: Any) -> TypeGuard[dict[str, Any]]:
-    """Whether *value* is a JSON object."""
-    return type(value) is dict
-
-
-def is_list(value: Any) -> TypeGuard[list[Any]]:
-    """Whether *value* is a JSON list."""
-    return type(value) is list
 
 
 def _refuse(value: object, place: Place, words: str) -> NoReturn:

@@ -8,7 +8,7 @@ import json
 import re
 from typing import Any, Final
 
-from ._plain import is_list, is_object
+from .._core.plain import is_list, is_object
 
 
 __all__ = ["LONGEST_VALUE", "clipped", "label", "printable", "shown"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from .._core.plain import is_list, is_object
 from ._framing import NEWLINES, Frame, frame_of
-from ._shapes import REPAIR, Misshapen, a_string, an_object, is_list, is_object, list_of, of_kind
+from ._shapes import REPAIR, Misshapen, a_string, an_object, list_of, of_kind
 from ._styles import COMPACT, STYLES, Style, a_style, narrowed, written
 
 

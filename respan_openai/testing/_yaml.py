@@ -10,8 +10,9 @@ from __future__ import annotations
 import importlib
 import re
 from itertools import chain, islice
-from typing import Any, Final, cast
+from typing import Any, Final
 
+from .._core.plain import as_list, is_object
 from .errors import CassetteError
 
 
@@ -71,9 +72,7 @@ def _check_size(value: object) -> None:
 
 
 def _parts(value: object) -> list[object]:
-    if isinstance(value, dict):
-        return list(cast("dict[object, object]", value).values())
-    return cast("list[object]", value) if isinstance(value, list) else []
+    return [*value.values()] if is_object(value) else as_list(value)
 
 
 # -- the core schema

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
 
+from .._core.plain import is_list, is_object
 from ._alignment import likeness, paired
 from ._edits import MOST_WORK, Work
 from ._paths import Wild, written
-from ._plain import canonical, is_list, is_object
+from ._plain import canonical
 from ._shown import label, printable, shown
 from ._words import reworded
 from .rules import Rules

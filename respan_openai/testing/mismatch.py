@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ._plain import is_object
+from .._core.plain import is_object
 from ._sender import sent_from
 from ._shown import clipped, printable
 from .recording import Json, Multipart

@@ -7,8 +7,9 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
+from .._core.plain import is_list, is_object
 from ._paths import BLANK, BODY, GONE, HEADER, QUERY, RESPAN, edited, parsed
-from ._plain import canonical, is_list, is_object, plain
+from ._plain import canonical, plain
 from .errors import CassetteError
 from .recording import Json, Multipart, Question, Raw
 

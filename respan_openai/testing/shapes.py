@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
+from .._core.plain import as_object
 from ._answers import content_of, events_of, is_stream, type_of
 from ._structure import Change, Structure, in_names, named
 
@@ -75,14 +76,10 @@ def _in_models(before: Iterable[Any], after: Iterable[Any]) -> Iterator[Change]:
 
 def _models(values: Iterable[Any]) -> Iterator[str]:
     for value in values:
-        for owner in (value, _fields(value).get("response")):
-            model = _fields(owner).get("model")
+        for owner in (value, as_object(value).get("response")):
+            model = as_object(owner).get("model")
             if isinstance(model, str):
                 yield model
-
-
-def _fields(value: object) -> dict[str, Any]:
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 # -- bodies
@@ -125,7 +122,7 @@ _UNREADABLE: Final = "unreadable"
 def _type_of(event: Event, value: object) -> str:
     if isinstance(value, _NoJson):
         return _UNREADABLE
-    names = (_fields(value).get("type"), event.name, _fields(value).get("object"))
+    names = (as_object(value).get("type"), event.name, as_object(value).get("object"))
     known = next((name for name in names if isinstance(name, str) and name), "data")
     return "[DONE]" if value is event.data else known
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from respan_openai._core.plain import is_list, is_object
 from respan_openai._params import check
 from respan_openai.exceptions import ParamsError
 from respan_openai.local.catalogue import Catalogue, Facts
-from respan_openai.local.contract import is_list, is_object
 from respan_openai.local.credentials import Credential, credential_for, read
 from respan_openai.local.settings import Model, Settings
 

@@ -1,0 +1,34 @@
+"""What parsed JSON holds, asked for by kind: bodies come from strangers, and any place may hold anything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
+
+def is_object(value: object) -> TypeIs[dict[str, Any]]:
+    """Whether *value* is a JSON object."""
+    return isinstance(value, dict)
+
+
+def is_list(value: object) -> TypeIs[list[Any]]:
+    """Whether *value* is a JSON array."""
+    return isinstance(value, list)
+
+
+def as_object(value: object) -> dict[str, Any]:
+    """*value* if it is an object, else an empty one."""
+    return value if is_object(value) else {}
+
+
+def as_list(value: object) -> list[Any]:
+    """*value* if it is an array, else an empty one."""
+    return value if is_list(value) else []
+
+
+def as_objects(value: object) -> list[dict[str, Any]]:
+    """The items of *value*, each :func:`as_object`; none if it is no array."""
+    return [as_object(item) for item in as_list(value)]
