@@ -91,8 +91,12 @@ class Relay:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more is to be expected: what follows the end of a chat's text is its usage."""
-        return self.watch.done or (self._path == _RESPONSES and self.watch.complete)
+        """Whether nothing more is to be expected: what follows the end of a chat's text is its usage.
+
+        Nor behind an error, at which a caller may stop to read without closing anything (openai 1.68).
+        """
+        watch = self.watch
+        return watch.done or watch.error is not None or (self._path == _RESPONSES and watch.complete)
 
     @property
     def is_kept(self) -> bool:

@@ -144,6 +144,7 @@ def test_event_that_grows_without_end() -> None:
         (CHAT, chat_events("a")[:-1], True, False),
         (CHAT, chat_events("a")[:-2], False, False),
         (CHAT, [], False, False),
+        (CHAT, [*chat_events("a")[:2], b'data: {"error": {"message": "no"}}\n\n'], False, True),
         (CHAT, [*chat_events("a")[:2], b'data: {"error": {"message": "no"}}\n\n', DONE], False, True),
         (CHAT, [*chat_events("a")[:2], b"data: {\n\n"], False, False),
         (RESPONSES, response_events("a"), True, True),
