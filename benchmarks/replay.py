@@ -1,6 +1,6 @@
-"""What a replayed call costs: over an in-process transport that answers at once, and beside vcrpy.
+"""What a replayed call costs: over an in-process transport that answers at once, and beside vcrpy and cassetter.
 
-All replay the same answers, and take laps in turn: see ``measure``. vcrpy is measured if it is installed.
+All replay the same answers, and take laps in turn: see ``measure``. The others are measured if they are installed.
 Each lap has a cassette of its own. To open it is no part of a call; to read an answer in it, which happens once, is.
 """
 
@@ -37,7 +37,7 @@ STREAM_TARGET = 1.25
 LOAD_TARGET_MS = 3.0
 IMPORT_TARGET_MS = 5.0
 
-OURS, VCR = "respan cassette", "vcrpy"
+OURS, VCR, CASSETTER = "respan cassette", "vcrpy", "cassetter"
 STREAM_CHUNKS = 50
 RECORDED_CALLS = 100
 _ASK = [{"role": "user", "content": "Which network is the shortest there is?"}]
@@ -82,6 +82,9 @@ def _replayed(name: str, model: str, target: float, seconds: float) -> Iterator[
         if find_spec("vcr") is not None:
             blocks[VCR] = _asks(_client(stack, origin), model)
             inside[VCR] = _vcr(folder / "vcr.yaml", origin, model)
+        if find_spec("cassetter") is not None:
+            blocks[CASSETTER] = _asks(_client(stack, origin), model)
+            inside[CASSETTER] = _cassetter(folder / "cassetter.yaml", origin, model)
         laps = interleaved(blocks, seconds, inside)
     for variant in blocks.keys() - {PLAIN, CONTROL}:
         ratio, control = laps.cpu_ratio(variant).median, laps.cpu_ratio(CONTROL).median
@@ -116,6 +119,15 @@ def _vcr(path: Path, origin: str, model: str) -> Callable[[], Any]:
     with ExitStack() as stack, recorder.use_cassette(str(path)):
         _asks(_client(stack, origin), model)(1)
     return lambda: recorder.use_cassette(str(path), record_mode="none", allow_playback_repeats=True)
+
+
+def _cassetter(path: Path, origin: str, model: str) -> Callable[[], Any]:
+    import cassetter  # type: ignore[import-not-found]
+
+    recorder = cassetter.Cassetter(match_on=["method", "uri", "json_body"])
+    with ExitStack() as stack, recorder.use_cassette(path, record_mode="once"):
+        _asks(_client(stack, origin), model)(1)
+    return lambda: recorder.use_cassette(path, record_mode="none")
 
 
 def _loading() -> Result:
