@@ -38,7 +38,7 @@ from ._core.steps import (
 )
 from ._drive import adrive, drive
 from ._families import Late, rebuilt
-from ._tapes import asent, sent, skips_waits
+from ._tapes import UNTIL, asent, sent, skips_waits
 
 
 if TYPE_CHECKING:
@@ -235,6 +235,7 @@ class Awaiting(_Performer):
 
     async def _send(self, step: Send) -> Any:
         request = self._rebuilt(step)
+        request.extensions[UNTIL] = step.until
         past = partial(self._past_cassettes, partial(self._send_on, step.place), request, step)
         response = await self._in_time(step.until, past)
         self._head_came(step)

@@ -6,13 +6,17 @@ and background tasks meet the newest one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from ._clock import asleep, sleep
 
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+
+#: Among the extensions of what is awaited: when its sender gives it up, in monotonic seconds, or ``None``.
+UNTIL: Final = "respan_openai.until"
 
 
 class Playing(Protocol):
@@ -102,6 +106,8 @@ async def asent(
     """Same as :func:`sent`, awaited."""
     if not _decks:
         return await send(request)
+    if not hasattr(request.stream, "__iter__"):
+        await request.aread()  # what is asked must be known, and is sent from memory then
     shot = _decks[-1].take(request, call, name)
     if shot.is_live is False:
         if shot.delay:

@@ -28,8 +28,9 @@ __all__ = [
 
 
 _MARKER: Final = (
-    "respan_cassette(name, *extra, **options): answer the calls of the test from the cassette name (by default one named "
-    "after the test), then from the extra ones, which are only read; options as those of respan_openai.testing.Options."
+    "respan_cassette(name, *extra, **options): answer the calls of the test from the cassette name (by default "
+    "one named after the test), then from the extra ones, which are only read; options as those of "
+    "respan_openai.testing.Options."
 )
 _RUN: Final[pytest.StashKey[Run]] = pytest.StashKey()
 _LINES: Final[pytest.StashKey[list[str]]] = pytest.StashKey()
@@ -60,9 +61,9 @@ def respan_cassette(
 def respan_cassettes(pytestconfig: pytest.Config) -> Cassettes:
     """Cassettes for blocks in fixtures of any scope, or in tests.
 
-    ``with respan_cassettes("setup/users"): ...`` uses ``cassettes/setup/users.json`` beside the file in which it stands.
-    Around a ``yield`` it serves all tests meanwhile; then it is saved if none of them failed, and recordings that
-    are left are no error. The fixture ``respan_cassette_config`` does not count: pass options.
+    ``with respan_cassettes("setup/users"): ...`` uses ``cassettes/setup/users.json`` beside the file in which
+    it stands. Around a ``yield`` it serves all tests meanwhile; then it is saved if none of them failed, and
+    recordings that are left are no error. The fixture ``respan_cassette_config`` does not count: pass options.
     """
     from .testing.plugin_run import Cassettes
 

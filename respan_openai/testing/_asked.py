@@ -11,7 +11,7 @@ from urllib.parse import unquote_plus
 
 from ._credentials import is_field_of_secrets
 from .recording import Json, Multipart, Part, Raw
-from .secrets import MASKED
+from .secrets import MASKED, SHORTEST_NUMBER, is_placeholder
 
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Asked:
             case Raw():
                 is_form = (body.type or "").startswith("application/x-www-form-urlencoded")
                 text = self._form(body.text) if is_form and body.text else body.text
-                return _with_text(body, text and self._text(text))
+                return self._typed(_with_text(body, text and self._text(text)))
             case None:
                 return None
 
@@ -104,7 +104,11 @@ class Asked:
         text = part.text and self._string(part.text, ("$", part.name))
         if name is not part.name or filename is not part.filename:
             part = part._replace(name=name, filename=filename)
-        return _with_text(part, text)
+        return self._typed(_with_text(part, text))
+
+    def _typed(self, content: Content) -> Content:
+        kind = content.type and self._text(content.type)
+        return content if kind is content.type else content._replace(type=kind)
 
     def _form(self, text: str) -> str:
         return "&".join(self._form_field(*field.partition("=")) for field in text.split("&"))
@@ -134,7 +138,12 @@ class Asked:
             case bool() | None:
                 return value
             case _:
-                return MASKED if self._sweep.is_off_limits(path) else value
+                return MASKED if self._sweep.is_off_limits(path) else self._number(value)
+
+    def _number(self, value: float) -> float | str:
+        """*value*, or what stands for it: a number may be a secret as well."""
+        new = self._text(str(value)) if abs(value) >= SHORTEST_NUMBER else ""
+        return new if is_placeholder(new.encode()) else value
 
     def _fields(self, fields: Mapping[str, Any], path: Steps) -> Mapping[str, Any]:
         names = [self._text(name) for name in fields]
@@ -186,6 +195,7 @@ def _gather(value: object, texts: list[str]) -> bool:
         case list() | Json():
             return _gather_items(cast("Sequence[object]", value), texts)
         case None | int() | float():  # before what takes long to tell
+            texts.extend([str(value)] if value and abs(value) >= SHORTEST_NUMBER else ())
             return True
         case Mapping():
             return _gather_fields(cast("Mapping[str, object]", value), texts)

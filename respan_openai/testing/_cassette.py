@@ -1,64 +1,47 @@
 """A cassette: answers what was recorded, records what is new, and knows in the end what did not fit.
 
-It stands in front of the network for every client of the process that this package serves (``_tapes``), below retry
-and fallback: a recorded 429 goes through the real retry, and what was recorded at one target is played at any other.
-What it compares is the call in neutral form, with secrets replaced as they are in the file.
+It stands in front of the network for every client of the process that this package serves (``_tapes``), below
+retry and fallback: a recorded 429 goes through the real retry, and what was recorded at one target is played at any
+other. What it compares is the call in neutral form, with secrets replaced as they are in the file.
 """
 
 from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from .._core.health import forget
 from .._tapes import push, remove
-from ._outbound import asked
-from ._seen import Seen, without_retries
+from ._late import late
+from ._outbound import asked, repeats_of
+from ._seen import Counts, Log, Seen, unanswered, without_retries
 from ._shot import Listening, Playing
-from .errors import CassetteError, CassetteFileError
+from ._troubles import incomplete, leftovers, unreadable
+from .errors import CassetteError
 from .faults import Faults
 from .match import Library, Taken
 from .mismatch import CassetteMismatch, describe, sent_from
 from .options import Options
-from .recording import Answer, Recorded
+from .recording import Recorded
 from .redact import Redactor, check_kept
 from .rules import Rules
 from .saving import Keeper
-from .secrets import KEY_HEADERS, Secrets
-from .views import CallView, request_dict, view
+from .secrets import Secrets
 
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Self
 
-    from .recording import Question
+    from .recording import Answer, Question
+    from .views import CallView
 
     Shot = Playing | Listening
 
 
 __all__ = ["Cassette", "Counts"]
-
-
-class Counts(NamedTuple):
-    """What became of the calls of a test.
-
-    Attributes:
-        replayed: Answered from the file.
-        live: Sent.
-        unused: Recordings that nobody asked for.
-        saved: Recordings written at the end.
-    """
-
-    replayed: int = 0
-    live: int = 0
-    unused: int = 0
-    saved: int = 0
-
-
-_KEY_HEADERS = frozenset(name.encode() for name in KEY_HEADERS)
 
 
 class Cassette:
@@ -73,8 +56,8 @@ class Cassette:
         run: Id of the test run, the same in all of its processes.
 
     Attributes:
-        raising: Makes what is raised for a request that has no recording, of its text; a ``BaseException``, so that
-            no ``except Exception`` hides it.
+        raising: Makes what is raised for a request that has no recording, of its text; a ``BaseException``, so
+            that no ``except Exception`` hides it.
         mismatches: Text of each such request, also of those whose exception somebody swallowed.
 
     Raises:
@@ -101,8 +84,8 @@ class Cassette:
         self._redactor = Redactor(Secrets(), self.options.redact)
         check_kept(self.options.keep_headers)
         self._lock = threading.RLock()
-        self._keys = set[tuple[bytes, bytes]]()
-        self._seen: list[Seen] = []
+        self._sent = set[tuple[bytes, bytes]]()
+        self._log = Log()
         self._warnings: list[str] = []
         self._saved = 0
         own, *extra = self._keeper.recorded()
@@ -111,7 +94,7 @@ class Cassette:
         )
 
     def __repr__(self) -> str:
-        return f"<Cassette {self.path.name}, {self.mode}, {len(self._seen)} calls>"
+        return f"<Cassette {self.path.name}, {self.mode}, {len(self._log)} calls>"
 
     # -- what users see
 
@@ -138,14 +121,12 @@ class Cassette:
     @property
     def calls(self) -> list[CallView]:
         """The calls of the test so far, in the order in which they were sent."""
-        with self._lock:
-            return [view(seen.question, seen.answer) for seen in self._seen]
+        return self._log.calls
 
     @property
     def requests(self) -> list[dict[str, Any]]:
         """What was asked, as plain dicts: for snapshots."""
-        with self._lock:
-            return [request_dict(seen.question) for seen in self._seen]
+        return self._log.requests
 
     @property
     def unused(self) -> list[Recorded]:
@@ -155,20 +136,12 @@ class Cassette:
     @property
     def counts(self) -> Counts:
         """What became of the calls so far."""
-        with self._lock:
-            live = sum(seen.is_live for seen in self._seen)
-            played = sum(not seen.is_live and seen.answer is not None for seen in self._seen)
-            return Counts(played, live, len(self.unused), self._saved)
+        return Counts(len(self._log.played), len(self._log.live), len(self.unused), self._saved)
 
     @property
     def saved_seconds(self) -> float:
         """Seconds that the replayed answers took when they were recorded."""
-        with self._lock:
-            played = [seen.answer for seen in self._seen if not seen.is_live and seen.answer is not None]
-        return sum(max((chunk.at for chunk in answer.chunks), default=0) for answer in played) / 1000
-
-    #: What the replayed calls would have cost, in USD; no price is known here.
-    saved_usd: float | None = None
+        return sum(max((chunk.at for chunk in each.chunks), default=0) for each in self._log.played) / 1000
 
     def fault(self, **spec: Any) -> None:
         """Let a request fail without using up a recording: see ``Options.faults``.
@@ -206,52 +179,50 @@ class Cassette:
     def stop(self, *, passed: bool = True) -> list[str]:
         """Step aside; save what is to be saved. Returns what is wrong, a text for each thing.
 
-        *passed* tells whether the test did. A test that failed has other troubles than recordings it did not use, and
-        its recordings are not saved (``Options.save``).
+        *passed* tells whether the test did. A test that failed has other troubles than recordings it did not use,
+        and its recordings are not saved (``Options.save``).
+
+        A stream that is still open ends here, as if its reader had left it.
         """
         remove(self)
         forget()
+        self._log.leave()
         problems: list[str] = []
         if self.is_recording:
             problems += self._save(passed=passed)
         if passed:
-            problems += [*self._leftovers(), *self._unreadable()]
+            problems += self._unplayed()
         return problems + self._warnings
 
-    def _leftovers(self) -> list[str]:
-        unused = [] if self.options.unused == "ignore" or self.mode == "verify" else self.unused
+    def _unplayed(self) -> list[str]:
         texts = [f"a fault never happened: {fault}" for fault in self._faults.unfired]
-        if unused:
-            asked = ", ".join(f"{each.question.method} {each.question.path}" for each in unused[:5])
-            texts.append(
-                f"{len(unused)} of {len(self._library)} recorded calls in {self.path.name} were not asked for: {asked}. "
-                'Record anew with --respan-record=rewrite, or pass unused="ignore".'
-            )
+        if self.options.unused != "ignore" and self.mode != "verify":
+            texts += leftovers(self.unused, self._library, self.path)
+        if self.mode not in {"rewrite", "off"}:
+            texts += [text for text in unreadable(self._library) if text not in self.mismatches]
         return texts
-
-    def _unreadable(self) -> list[str]:
-        """What is wrong with recordings that were not asked for, and so not read."""
-        texts: list[str] = []
-        for held in self._library.holds() if self.mode not in {"rewrite", "off"} else ():
-            try:
-                _ = held.recorded.answer
-            except CassetteFileError as exc:
-                texts.append(str(exc))
-        return [text for text in texts if text not in self.mismatches]
 
     def _save(self, *, passed: bool) -> list[str]:
         if self.options.save == "never" or not (passed or self.options.save == "always"):
             return []
-        with self._lock:
-            live = [seen for seen in self._seen if seen.is_live and seen.answer is not None]
+        live = self._log.live
+        if passed and (missing := incomplete(unanswered(live))):
+            return missing
         try:
-            kept = live if self.options.retries == "keep" else without_retries(live, self._rules)
-            calls = [Recorded(seen.question, seen.answer) for seen in kept if seen.answer is not None]
-            recorded = self._redactor.calls(calls)
-            self._saved = self._keeper.save(recorded, self._redactor.secrets)
+            return self._write(live if self.options.retries == "keep" else without_retries(live))
         except CassetteError as exc:
             return [str(exc)]
-        return []
+
+    def _write(self, live: Sequence[Seen]) -> list[str]:
+        """Save those of *live* that were answered; returns what keeps them from being saved."""
+        self._redactor.secrets.look_around()
+        kept = [seen for seen in live if seen.answer is not None]
+        calls = (Recorded(seen.question, seen.answer) for seen in kept if seen.answer is not None)
+        recorded = self._redactor.calls(calls)
+        found = late(kept, recorded, self._rules, self._redactor)
+        if not found:
+            self._saved = self._keeper.save(recorded, self._redactor.secrets)
+        return found
 
     def __enter__(self) -> Self:
         return self.start()
@@ -268,23 +239,25 @@ class Cassette:
     def take(self, request: Any, call: Any, name: str | None) -> Shot:
         """Decide about *request*; see ``_tapes.Deck``."""
         try:
-            self._learn(request.headers)
             question = asked(request, call, name, self._rules.headers)
             with self._lock:
-                seen = Seen(len(self._seen) + 1, question)
-                self._seen.append(seen)
+                self._learn(request, call)
+                seen = self._log.add(question, call, repeats_of(request))
                 return self._shot(request, seen)
         except CassetteError as exc:  # the SDK would take it for a failed call, and repeat it
             self.mismatches.append(str(exc))
             raise self.raising(str(exc)) from None
 
-    def _learn(self, headers: Any) -> None:
-        # Most requests bring the keys of the one before, and to decode all headers takes long.
-        sent = {(name.lower(), value) for name, value in headers.raw if name.lower() in _KEY_HEADERS}
-        if not sent <= self._keys:
-            texts = {name.decode(): value.decode("utf-8", "surrogateescape") for name, value in sent}
-            self._redactor.secrets.learn(texts)
-            self._keys |= sent
+    def _learn(self, request: Any, call: Any = None) -> None:
+        """Know what *request* and its *call* are sent with, and what the environment has by now."""
+        self._redactor.secrets.look_around()
+        sent = {*request.headers.raw, (b"?", request.url.query)}
+        if call is not None:
+            sent |= {*call.headers, (b"?", call.raw_path.partition(b"?")[2])}
+        new = sent - self._sent  # most requests bring the keys of the one before
+        texts = ((name.decode("latin-1"), value.decode("utf-8", "surrogateescape")) for name, value in new)
+        self._redactor.secrets.learn(texts)
+        self._sent |= new
 
     def _shot(self, request: Any, seen: Seen) -> Shot:
         fault = self._faults.next(seen.question, seen.number)
@@ -311,7 +284,7 @@ class Cassette:
             question,
             test=self._test,
             file=str(self.path),
-            number=len(self._seen),
+            number=len(self._log),
             sent_from=sent_from(),
             mode=self.mode,
             exists=self._keeper.exists,
@@ -338,14 +311,20 @@ class Cassette:
         return answer._replace(headers=(*others, ("retry-after-ms", "1")))
 
     def _listening(self, request: Any, seen: Seen, expected: Answer | None = None) -> Listening:
-        seen.is_live = True
-        return Listening(request, self.options, lambda answer: self._landed(seen, answer, expected))
+        def landed(came: Answer | BaseException) -> None:
+            self._landed(request, seen, came, expected)
 
-    def _landed(self, seen: Seen, answer: Answer, expected: Answer | None) -> None:
+        seen.listening = Listening(request, self.options, landed)
+        return seen.listening
+
+    def _landed(
+        self, request: Any, seen: Seen, came: Answer | BaseException, expected: Answer | None
+    ) -> None:
         with self._lock:
-            seen.answer = answer
-            if expected is not None:
+            self._learn(request)  # who signs requests on their way has done so by now
+            self._log.land(seen, came)
+            if expected is not None and seen.answer is not None:
                 from .shapes import changes
 
-                found = [each for each in changes(expected, answer) if each.severity != "info"]
+                found = [each for each in changes(expected, seen.answer) if each.severity != "info"]
                 self._warnings += [f"{seen.question.path}: {each.place}: {each.what}" for each in found]

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import parse_qsl
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 
-__all__ = ["SHAPES", "Shape", "is_credential", "is_field_of_secrets", "is_variable_of_secrets"]
+__all__ = [
+    "SHAPES",
+    "Shape",
+    "is_credential",
+    "is_field_of_secrets",
+    "is_variable_of_secrets",
+    "keys_in",
+]
 
 
 # -- names
@@ -22,6 +31,10 @@ _FIELDS: Final = frozenset({
 _SUBTREES: Final = frozenset({"credential_override", "customer_api_keys", "customer_credentials"})
 _VARIABLES: Final = ("_key", "_token", "_secret", "_password")
 
+#: The same in the query of a URL.
+_PARAMETERS: Final = _FIELDS | {"code", "key", "secret", "sig", "signature", "token"}
+_IN_QUERIES: Final = ("_key", "_secret", "_password")
+
 
 def is_field_of_secrets(path: Sequence[object]) -> bool:
     """Whether what *path* leads to, a string or a number, is a secret because of the field that it is in.
@@ -31,10 +44,14 @@ def is_field_of_secrets(path: Sequence[object]) -> bool:
     ``access_token``, ``refresh_token``, ``id_token``, ``client_secret``, ``password``; so do the items of a
     list of that name, but not what is in an object: the schema of a tool may well have a ``password``. At any
     depth of ``customer_credentials``, ``credential_override`` and ``customer_api_keys`` everything is secret.
+    In a query, which has the root ``?``, so are ``key``, ``token``, ``code``, ``sig`` and what ends in
+    ``_key``, ``_secret`` or ``_password``; a ``page_token`` tells requests apart.
     """
     names = [step.lower().replace("-", "_") for step in path if isinstance(step, str)]
     if not names:
         return False
+    if path[0] == "?" and (names[-1] in _PARAMETERS or names[-1].endswith(_IN_QUERIES)):
+        return True
     return names[-1] in _FIELDS or names[-1].endswith("_api_key") or not _SUBTREES.isdisjoint(names)
 
 
@@ -44,16 +61,55 @@ def is_variable_of_secrets(name: str) -> bool:
     return name.endswith(_VARIABLES) and name not in _VARIABLES
 
 
+# -- what a request is sent with
+
+_HEADERS: Final = frozenset({"apikey", "authorization", "proxy_authorization"})
+_SCHEMES: Final = frozenset({"apikey", "basic", "bearer", "key", "token"})
+
+
+def keys_in(name: str, value: str) -> Iterator[str]:
+    """The keys in a header of a request, or in the query of its URL, which has the *name* ``?``.
+
+    By its name, or those of the parameters. A key stands behind a scheme, or is all of the *value*; the
+    password in ``Basic`` is one, too.
+    """
+    name = name.lower().replace("-", "_")
+    if name == "?":
+        yield from _keys_in_query(value)
+    elif name in _HEADERS or (is_variable_of_secrets(name) and not name.endswith("idempotency_key")):
+        scheme, _, key = value.strip().partition(" ")
+        has_scheme = key and (name in _HEADERS or scheme.lower() in _SCHEMES)
+        yield key.strip() if has_scheme else value.strip()
+        yield from _password(key) if scheme.lower() == "basic" else ()
+
+
+def _password(key: str) -> Iterator[str]:
+    try:
+        user, _, password = b64decode(key.strip(), validate=True).decode().partition(":")
+    except ValueError:
+        return
+    yield password or user  # some services take their key for the user, and no password
+
+
+def _keys_in_query(query: str) -> Iterator[str]:
+    for name, value in parse_qsl(query, errors="surrogateescape"):
+        plain = name.lower().replace("-", "_")
+        if plain in _PARAMETERS or is_variable_of_secrets(plain):
+            yield value
+
+
 # -- values
 
-_CREDENTIAL: Final = re.compile(r"(?=[^0-9]*+[0-9])(?=[^A-Za-z]*+[A-Za-z])[A-Za-z0-9_.~+/=-]{12,}+")
+_CREDENTIAL: Final = re.compile(
+    r"(?=[^0-9]*+[0-9])(?=[^A-Za-z]*+[A-Za-z])[A-Za-z0-9_.~+/=-]{12,}+|[A-Za-z0-9_.~+/=-]{20,}+"
+)
 
 
 def is_credential(value: str) -> bool:
     """Whether *value*, out of a field of secrets, is to be looked for elsewhere too.
 
     ``required`` and ``string`` stand in such fields as well. Replaced wherever they occur, they would spoil
-    the rest.
+    the rest; so what is short must have a digit.
     """
     return _CREDENTIAL.fullmatch(value) is not None
 

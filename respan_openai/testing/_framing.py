@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .._core.plain import is_object
+from ._answers import events_in
 from ._marks import number
 
 
@@ -69,8 +69,6 @@ class Piece(NamedTuple):
 
 
 _NEWLINE: Final = r"(?:\r\n|\n|\r)"
-# A blank line ends an event, and CR LF is one line end, not two (HTML standard, 9.2.5).
-_BLANK_LINE: Final = re.compile(r"(?:\n|\r\n?+)(?:\n|\r\n?+)")
 _EVENT: Final = re.compile(
     rf"(?:event: ?(?P<name>[^\r\n]*){_NEWLINE})?"
     rf"data:(?P<blank> ?)(?P<data>[^\r\n]*)(?P<newline>{_NEWLINE})(?P=newline)"
@@ -79,8 +77,8 @@ _EVENT: Final = re.compile(
 
 def pieces_of(stream: str) -> list[Piece]:
     """*stream*, cut behind each blank line."""
-    cuts = [0, *(found.end() for found in _BLANK_LINE.finditer(stream)), len(stream)]
-    return [_piece(stream[begin:end]) for begin, end in pairwise(cuts) if begin < end]
+    events = events_in(stream.encode("utf-8", "surrogatepass"))
+    return [_piece(event.decode("utf-8", "surrogatepass")) for event in events]
 
 
 def _piece(text: str) -> Piece:

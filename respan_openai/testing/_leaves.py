@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import re
-from itertools import pairwise
-from typing import TYPE_CHECKING, Final, NamedTuple
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
+from ._answers import events_in
 from ._escapes import json_pieces, plain_text
+from ._splices import Piece
 from ._strings import parsed, strings_of
 
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Sequence
 
-    from ._splices import Piece
+    from ._strings import String
 
     Steps = tuple[str | int, ...]
 
 
-__all__ = ["Leaf", "Leaves", "leaves_of"]
+__all__ = ["Leaf", "Leaves", "Numbers", "leaves_of"]
+
+
+Track = tuple[bytes, list[Piece]]
 
 
 class Leaf(NamedTuple):
@@ -37,17 +42,38 @@ class Leaf(NamedTuple):
     end: int
 
 
+class Numbers(NamedTuple):
+    """A list of bytes.
+
+    Attributes:
+        track: As a leaf's.
+        start: Behind the bracket.
+        end: Where the other bracket is.
+        says: The bytes.
+    """
+
+    track: Hashable
+    start: int
+    end: int
+    says: bytes
+
+
+T = TypeVar("T", Leaf, Numbers)
+
+
 class Leaves(NamedTuple):
     """What was read of a document or stream.
 
     Attributes:
         values: In order.
+        numbers: In order.
         texts: Start and end of each string, names included.
         code: Start and end of what is JSON.
         is_stream: Whether it was a stream.
     """
 
     values: list[Leaf]
+    numbers: list[Numbers]
     texts: list[tuple[int, int]]
     code: list[tuple[int, int]]
     is_stream: bool = False
@@ -64,24 +90,40 @@ class Leaves(NamedTuple):
             kept[start:end] = data[start:end]
         return bytes(kept)
 
-    def tracks(self, data: bytes) -> Iterator[tuple[bytes, list[Piece]]]:
+    def documents(self, data: bytes) -> Iterator[Track]:
+        """The strings of a document that are JSON themselves, and where their bytes come from."""
+        for leaf in () if self.is_stream else self.values:
+            if _DOCUMENT.match(data, leaf.start, leaf.end):
+                yield _track(data, [leaf])
+
+    def joined(self, data: bytes) -> Iterator[Track]:
         """The texts that are to be looked at as a whole, and where their bytes come from.
 
-        Those are what the events of a stream say, and strings of a document that are JSON themselves.
+        Those are what the events of a stream say, and what stands in several pieces of a document.
         """
-        found: dict[Hashable, list[Leaf]] = {}
-        for leaf in self.values:
-            found.setdefault(leaf.track, []).append(leaf)
-        for leaves in found.values():
-            if self.is_stream or _is_json(data, leaves[0]):
+        for leaves in _by_track(self.values):
+            if self.is_stream or len(leaves) > 1:
                 yield _track(data, leaves)
 
+    def spelt(self) -> Iterator[Track]:
+        """The texts that stand there in numbers; each byte of a list comes from all of it."""
+        for lists in _by_track(self.numbers):
+            ends = accumulate(len(each.says) for each in lists)
+            pieces = [
+                Piece(at - len(each.says), len(each.says), each.start, each.end)
+                for at, each in zip(ends, lists, strict=True)
+            ]
+            yield b"".join(each.says for each in lists), pieces
 
-def _is_json(data: bytes, leaf: Leaf) -> bool:
-    return _DOCUMENT.match(data, leaf.start, leaf.end) is not None
+
+def _by_track(items: Iterable[T]) -> Iterable[list[T]]:
+    found: dict[Hashable, list[T]] = {}
+    for item in items:
+        found.setdefault(item.track, []).append(item)
+    return found.values()
 
 
-def _track(data: bytes, leaves: Iterable[Leaf]) -> tuple[bytes, list[Piece]]:
+def _track(data: bytes, leaves: Iterable[Leaf]) -> Track:
     text, pieces = bytearray(), list["Piece"]()
     for leaf in leaves:
         inner = data[leaf.start : leaf.end]
@@ -97,7 +139,7 @@ _STREAM: Final = re.compile(rb"(?:^|[\r\n])data:")
 def leaves_of(data: bytes) -> Leaves | None:
     """The strings of *data*; ``None`` if it is neither a JSON document nor a stream of events."""
     if _DOCUMENT.match(data):
-        found = Leaves([], [], [(0, len(data))])
+        found = Leaves([], [], [], [(0, len(data))])
         return found if _read(data, 0, found, strict=False) else None
     return _stream(data) if b"data:" in data and _STREAM.search(data) else None
 
@@ -106,6 +148,7 @@ def leaves_of(data: bytes) -> Leaves | None:
 
 
 _STRING: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_LIST: Final = re.compile(r"\s*+:\s*+\[([^\]]*+)\]")
 
 
 def _read(payload: bytes, start: int, found: Leaves, *, strict: bool) -> bool:
@@ -116,24 +159,41 @@ def _read(payload: bytes, start: int, found: Leaves, *, strict: bool) -> bool:
         strings = list(strings_of(parsed(text, strict=strict)))
     except (ValueError, RecursionError):
         return False
-    for string, place in zip(strings, _STRING.finditer(text), strict=True):
-        begin, end = start + place.start() + 1, start + place.end() - 1
-        found.texts.append((begin, end))
-        if string.track is not None:
-            found.values.append(Leaf(string.track, string.path, begin, end))
+    named = 0
+    places = _STRING.finditer(text)
+    for string in strings:
+        place = _LIST.match(text, named) if string.kind == "bytes" else next(places)
+        assert place is not None  # noqa: S101 -- it was read
+        named = place.end()
+        _NOTES[string.kind](found, string, start, place)
     return True
+
+
+def _note_text(found: Leaves, _: String, start: int, place: re.Match[str]) -> None:
+    found.texts.append((start + place.start() + 1, start + place.end() - 1))
+
+
+def _note_value(found: Leaves, string: String, start: int, place: re.Match[str]) -> None:
+    _note_text(found, string, start, place)
+    found.values.append(Leaf(string.track, string.path, *found.texts[-1]))
+
+
+def _note_bytes(found: Leaves, string: String, start: int, place: re.Match[str]) -> None:
+    begin, end = place.span(1)
+    found.numbers.append(Numbers(string.track, start + begin, start + end, string.data))
+
+
+_NOTES: Final = {"name": _note_text, "value": _note_value, "bytes": _note_bytes}
 
 
 # -- events
 
-_BLANK_LINE: Final = re.compile(rb"(?:\n|\r\n?+)(?:\n|\r\n?+)")
 _LINE: Final = re.compile(rb"[^\r\n]++")
 
 
 def _stream(data: bytes) -> Leaves:
-    found = Leaves([], [], [], is_stream=True)
-    cuts = [0, *(line.end() for line in _BLANK_LINE.finditer(data)), len(data)]
-    for start, end in pairwise(cuts):
+    found = Leaves([], [], [], [], is_stream=True)
+    for start, end in pairwise(accumulate(map(len, events_in(data)), initial=0)):
         _event(data, start, end, found)
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .errors import CassetteError
 from .questions import question_of
 
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from .recording import Question
 
 
-__all__ = ["asked"]
+__all__ = ["asked", "repeats_of"]
 
 
 def asked(request: Any, call: Any, name: str | None, headers: Sequence[str]) -> Question:
@@ -41,13 +42,21 @@ def asked(request: Any, call: Any, name: str | None, headers: Sequence[str]) -> 
     )
 
 
+def repeats_of(request: Any) -> int:
+    """How many times the SDK has sent the same before, as it says."""
+    said = request.headers.get("x-stainless-retry-count", "0")
+    return int(said) if said.isdecimal() and len(said) < 9 else 0
+
+
 def _content(request: Any) -> bytes:
     """The body of *request*; a multipart one is read, and sent from memory then."""
-    stream = getattr(request, "stream", None)
-    if hasattr(stream, "__iter__"):
-        content: bytes = request.read()
-        return content
-    return b""  # a generator that can only be awaited: what it will send is not known yet
+    if not hasattr(request.stream, "__iter__"):
+        raise CassetteError(
+            "The body of this request can only be awaited, and its client does not, so that nobody can tell what "
+            "is asked. Use an AsyncClient, or hand in the body as bytes."
+        )
+    content: bytes = request.read()
+    return content
 
 
 def _headers_of(call: Any) -> Callable[[str], str | None]:

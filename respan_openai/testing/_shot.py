@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from .._bodies import guarded
 from .._clock import now
+from .._families import family_of
+from .._tapes import UNTIL
 from .playing import Tee, decoded, delays_of, played, recut
 from .recording import Answer, Chunk, Failure
 from .redact import kept_headers
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .options import Options
+    from .playing import End
 
 
 __all__ = ["Listening", "Playing"]
@@ -37,39 +41,83 @@ class Playing:
 
 
 class Listening:
-    """A request that is sent; see ``_tapes.Listening``. *landed* is told once what came back."""
+    """A request that is sent; see ``_tapes.Listening``.
+
+    *landed* is told once what came back: an answer, or what ended it that no HTTP library has raised.
+    """
 
     is_live: Literal[True] = True
 
-    def __init__(self, request: Any, options: Options, landed: Callable[[Answer], None]) -> None:
+    def __init__(
+        self, request: Any, options: Options, landed: Callable[[Answer | BaseException], None]
+    ) -> None:
         self._request = request
         self._options = options
         self._landed = landed
         self._began = now()
+        self._tee: Tee | None = None
 
     def came(self, response: Any) -> Any:
         """An answer began."""
-        kept = kept_headers(response.headers.items(), self._options.keep_headers)
-
-        def done(chunks: Sequence[Chunk], end: Any, failure: Failure | None) -> None:
-            self._landed(Answer(response.status_code, kept, tuple(chunks), end, failure))
-
-        def unpacked(chunks: list[Chunk], end: Any, failure: Failure | None) -> None:
-            done(decoded(self._request, response, chunks), end, failure)
-
         if response.is_stream_consumed:  # by a client that was not asked for a stream
             body = response.content
-            done([Chunk(self._ms(), body)] if body else [], "eof", None)
+            self._land(response, [Chunk(self._ms(), body)] if body else [], "eof", None)
             return response
-        return guarded(response, Tee(self._began, _ends, unpacked))
+        tee = Tee(self._began, _ends, partial(self._over, response))
+        if not response.headers.get("content-type", "").endswith("json"):
+            self._tee = tee
+        return guarded(response, tee)
+
+    def left(self) -> None:
+        """Nobody reads on: what came so far is the answer, unless it is JSON, of which a half is nothing."""
+        if self._tee is not None:
+            self._tee.left()
 
     def failed(self, error: BaseException) -> None:
         """No answer came."""
-        self._landed(Answer(None, end="failed", failure=Failure(type(error).__name__, self._ms())))
+        failure = self._failure(error)
+        self._landed(error if failure is None else Answer(None, end="failed", failure=failure))
+
+    def _over(self, response: Any, chunks: list[Chunk], end: End, error: BaseException | None) -> None:
+        failure = self._failure(error)
+        if isinstance(error, Exception) and failure is None:
+            self._landed(error)
+            return
+        unpacked, broken = decoded(self._request, response, chunks)
+        self._land(response, unpacked, end, failure or self._failure(broken))
+
+    def _land(self, response: Any, chunks: Sequence[Chunk], end: End, failure: Failure | None) -> None:
+        kept = kept_headers(response.headers.items(), self._options.keep_headers)
+        ended = end if failure is None else "failed"
+        self._landed(Answer(response.status_code, kept, tuple(chunks), ended, failure))
+
+    def _failure(self, error: BaseException | None) -> Failure | None:
+        """*error*, if it can be raised again when it is played; else whoever asked has gone away."""
+        kind = None if error is None else self._kind(error)
+        return None if kind is None else Failure(kind, self._ms())
+
+    def _kind(self, error: BaseException) -> str | None:
+        family = family_of(self._request)
+        if isinstance(error, family.RequestError):
+            names = [base.__name__ for base in type(error).__mro__ if _is_named(family, base)]
+            return names[0]
+        return "ReadTimeout" if self._is_overdue(error) else None
+
+    def _is_overdue(self, error: BaseException) -> bool:
+        """Whether *error* ends what is awaited because its time is over: a timeout to whoever asked."""
+        until = self._request.extensions.get(UNTIL)
+        return until is not None and not isinstance(error, Exception) and now() > until - _ROUNDING
 
     def _ms(self) -> int:
         return round((now() - self._began) * 1000)
 
+
+def _is_named(family: Any, kind: type) -> bool:
+    return getattr(family, kind.__name__, None) is kind
+
+
+#: Seconds by which the clock of an event loop may differ from ours.
+_ROUNDING: Final = 0.001
 
 #: Behind these nobody reads on, because the stream is over (openai/_streaming.py).
 _LAST_WORDS = (b"data: [DONE]", b'"type":"response.completed"', b'"type": "response.completed"')

@@ -116,7 +116,7 @@ class Sweep:
         return sorted(found)
 
     def _has_signs(self, data: bytes) -> bool:
-        """Whether there may be more to find than base64. Mostly there is not, and to look for signs is quick."""
+        """Whether there may be more to find than base64. Mostly there is not, and this is quickly seen."""
         if self._answered or self._hooks.search_texts or any(map(data.__contains__, _SIGNS)):
             return True
         return any(needle in data for needle, _ in self._secrets.needles)
@@ -125,9 +125,12 @@ class Sweep:
 
     def _in_leaves(self, data: bytes, leaves: Leaves, depth: int) -> list[Edit]:
         found = [edit for leaf in leaves.values for edit in self._in_field(data, leaf)]
-        if depth:
-            for text, pieces in leaves.tracks(blanked(data, found)):
+        for texts in (leaves.documents, leaves.joined) if depth else ():
+            for text, pieces in texts(blanked(data, found)):
                 found += mapped(self.edits(text, depth - 1), pieces)
+        for text, pieces in leaves.spelt() if depth else ():
+            edits = self.edits(text, depth - 1)
+            found += mapped((edit._replace(new=b"") for edit in edits), pieces)
         return found
 
     def _in_field(self, data: bytes, leaf: Leaf) -> Iterator[Edit]:

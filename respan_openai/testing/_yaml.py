@@ -7,12 +7,12 @@ by that one's rules (YAML 1.2.2, 10.3.2, core schema).
 
 from __future__ import annotations
 
-import importlib
 import re
 from itertools import chain, islice
 from typing import Any, Final
 
 from .._core.plain import as_list, is_object
+from .._extras import needed
 from .errors import CassetteError
 
 
@@ -36,7 +36,7 @@ def read_yaml(content: bytes, *, core: bool) -> Any:
     """
     if len(content) > MAX_BYTES:
         raise CassetteError(f"larger than {MAX_BYTES >> 20} MiB, so it is not read.")
-    yaml = _pyyaml()
+    yaml = needed("yaml", "cassettes", "Reading YAML needs PyYAML", CassetteError)
     try:
         # Its loader in C overflows the stack where this one raises RecursionError.
         found = yaml.load(content, Loader=_core_loader(yaml) if core else yaml.SafeLoader)
@@ -50,13 +50,6 @@ def read_yaml(content: bytes, *, core: bool) -> Any:
         raise CassetteError("too deep, or with a value that is none.") from None
     _check_size(found)
     return found
-
-
-def _pyyaml() -> Any:
-    try:
-        return importlib.import_module("yaml")
-    except ImportError:
-        raise CassetteError("Reading YAML needs PyYAML: pip install 'respan-openai[cassettes]'.") from None
 
 
 def _check_size(value: object) -> None:

@@ -20,6 +20,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ._borders import borders_of, noted
+from ._contents import media_type
 from ._events import EVENTS, kept_events, played_events
 from ._marks import number
 from ._says import says
@@ -71,8 +72,7 @@ def kept(chunks: Sequence[Chunk], content_type: str, beside: Beside) -> Fields:
     if not chunks:
         return {}
     data = b"".join(chunk.data for chunk in chunks)
-    kind = content_type.partition(";")[0].strip().lower()
-    whole = _Whole(data, _text_of(data), kind, chunks)
+    whole = _Whole(data, _text_of(data), media_type(content_type) or "", chunks)
     return _as_stream(whole) or _as_json(whole) or _as_text(whole) or _as_bytes(whole, beside)
 
 

@@ -1,13 +1,15 @@
 """The last look at what is to be written, or was: no secret may be in it, in any form.
 
 Nothing is believed to have been redacted. A JSON document is looked at string by string, and texts that it
-holds in parts are put together again: those of events, and lines.
+holds in parts are put together again: those of events, tokens and words, and lines. A number that is a secret
+cannot be replaced in an answer, which would be of another type then, but it is not let through either.
 """
 
 from __future__ import annotations
 
 import re
 from base64 import b64decode
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ._base64 import depth_of, runs
@@ -17,13 +19,13 @@ from ._leaves import leaves_of
 from ._splices import Edit, blanked
 from ._strings import Fields, parsed, strings_of
 from ._sweep import SHORTEST_IN_BASE64
-from .secrets import is_placeholder
+from .secrets import SHORTEST_NUMBER, is_placeholder
 
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Sequence
+    from collections.abc import Hashable, Iterable, Iterator, Sequence
 
-    from ._strings import Value
+    from ._strings import String, Value
     from .secrets import Secrets
 
     Steps = tuple[str | int, ...]
@@ -78,8 +80,12 @@ class _Gate:
         for path, text in _texts(document):
             yield from (Leak(self._shown(path), what) for what in self._in_text(text))
         for string in strings_of(document):
-            if string.track is not None and _is_uncovered(string.path, string.data):
+            if string.kind == "value" and _is_uncovered(string.path, string.data):
                 yield Leak(self._shown(string.path), _IN_FIELD)
+        values = dict(self._secrets.needles)
+        for path, digits in _numbers(document, ()):
+            if digits in values:
+                yield Leak(self._shown(path), self._secrets.what(values[digits]))
 
     def _in_text(self, data: bytes, depth: int = DEEPEST) -> Iterator[str]:
         for form in _forms(data, self._shortest, depth):
@@ -88,7 +94,7 @@ class _Gate:
             if leaves is not None:
                 uncovered = (_is_uncovered(leaf.path, form[leaf.start : leaf.end]) for leaf in leaves.values)
                 yield from [_IN_FIELD] * any(uncovered)
-                for text, _ in leaves.tracks(form):
+                for text, _ in (*leaves.documents(form), *leaves.joined(form), *leaves.spelt()):
                     yield from self._in_text(text, depth - 1)
 
     def _in_plain(self, data: bytes) -> Iterator[str]:
@@ -135,7 +141,43 @@ def _forms(data: bytes, shortest: int, depth: int) -> Iterator[bytes]:
 def _texts(document: Value) -> Iterator[Text]:
     """Each string of *document*, and each text that is in parts there."""
     yield from ((string.path, string.data) for string in strings_of(document))
+    yield from _in_tracks(strings_of(_whole(document)))
     yield from _joined(document, ())
+
+
+def _in_tracks(strings: Iterable[String]) -> Iterator[Text]:
+    """The texts that are in several strings, at the first of them."""
+    tracks: dict[Hashable, list[String]] = {}
+    for string in strings:
+        if string.kind != "name":
+            tracks.setdefault((string.kind, string.track), []).append(string)
+    for track in tracks.values():
+        if len(track) > 1:
+            yield track[0].path, b"".join(string.data for string in track)
+
+
+def _whole(value: Value) -> Value:
+    """*value*, with the texts that a file keeps as lists of strings."""
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    if not isinstance(value, Fields):
+        return value
+    name, inner = value.items[0] if len(value.items) == 1 else ("", None)
+    if name in _SEPARATORS and isinstance(inner, list):
+        return _SEPARATORS[name].join(part for part in inner if isinstance(part, str))
+    return Fields([(name, _whole(inner)) for name, inner in value.items])
+
+
+def _numbers(value: Value, path: Steps) -> Iterator[tuple[Steps, bytes]]:
+    """Each integer in *value* that is long enough for a secret, as it is written."""
+    if isinstance(value, Fields):
+        for name, inner in value.items:
+            yield from _numbers(inner, (*path, name))
+    elif isinstance(value, list):
+        for at, inner in enumerate(value):
+            yield from _numbers(inner, (*path, at))
+    elif type(value) is int and abs(value) >= SHORTEST_NUMBER:
+        yield path, b"%d" % value
 
 
 def _joined(value: Value, path: Steps) -> Iterator[Text]:
@@ -144,6 +186,8 @@ def _joined(value: Value, path: Steps) -> Iterator[Text]:
             if name in _SEPARATORS and isinstance(inner, list):
                 parts = (part for part in inner if isinstance(part, str))
                 yield path, _SEPARATORS[name].join(parts).encode("utf-8", "surrogatepass")
+            if name == "top_logprobs" and isinstance(inner, list):
+                yield from ((path, text) for text in _of_names(inner))
             yield from _joined(inner, (*path, name))
     elif isinstance(value, list):
         yield from _of_rows([row for row in value if isinstance(row, list) and row], path)
@@ -155,13 +199,17 @@ def _joined(value: Value, path: Steps) -> Iterator[Text]:
 _SEPARATORS: Final = {"$joined": "", "$lines": "\n"}
 
 
+def _of_names(items: Sequence[Value]) -> Iterator[bytes]:
+    """The texts that the alternatives to each token spell, the likeliest and so on, where they are names."""
+    names = [[name for name, _ in item.items] for item in items if isinstance(item, Fields)]
+    for each in zip_longest(*names, fillvalue=""):
+        yield "".join(each).encode("utf-8", "surrogatepass")
+
+
 def _of_rows(rows: Sequence[list[Value]], path: Steps) -> Iterator[Text]:
     """The texts of a stream. A row is when an event or a chunk came, perhaps words, and what it said."""
-    tracks: dict[Hashable, list[bytes]] = {}
-    for string in (string for row in rows for string in strings_of(row[-1])):
-        if string.track is not None:
-            tracks.setdefault(string.track, []).append(string.data)
-    yield from ((path, b"".join(texts)) for texts in tracks.values() if len(texts) > 1)
+    said = _in_tracks(string for row in rows for string in strings_of(_whole(row[-1])))
+    yield from ((path, text) for _, text in said)
     if any("base64" in row[1:-1] for row in rows):
         yield path, b"".join(map(_chunk, rows))
 

@@ -61,7 +61,8 @@ def _recorded(interaction: object, place: str, source: str, secrets: Secrets) ->
     request, response = (_object(fields.get(name), f"{place}.{name}") for name in ("request", "response"))
     body_in = SOURCES[source].body_in
     headers = _headers(request, place + ".request")
-    secrets.learn({name: values[0] for name, values in headers.items()})
+    secrets.learn((name, value) for name, values in headers.items() for value in values)
+    secrets.learn([("?", str(request.get("uri")).partition("?")[2])])
     question = _question(request, headers, body_in(request, place + ".request"), place)
     answer = _answer(response, body_in(response, place + ".response"), place + ".response")
     return Recorded(question, answer, source)

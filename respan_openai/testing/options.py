@@ -33,26 +33,28 @@ class Options:
     """A cassette's.
 
     Attributes:
-        mode: ``none`` (default): answer what was recorded, and fail for anything else. ``once``: record if there is no
-            file, else as ``none``. ``new``: answer what was recorded, record the rest. ``rewrite``: record everything
-            anew. ``verify``: send everything, compare the shape of answers, write nothing. ``off``: as if there were
-            no cassette.
+        mode: ``none`` (default): answer what was recorded, and fail for anything else. ``once``: record if there is
+            no file, else as ``none``. ``new``: answer what was recorded, record the rest. ``rewrite``: record
+            everything anew. ``verify``: send everything, compare the shape of answers, write nothing. ``off``: as if
+            there were no cassette.
         match: Further things that must be equal, such as ``header:x-tenant``.
-        ignore: Places in a request that may differ: ``metadata.run_id``, or ``messages[*].content ~ \\d{4}-\\d\\d-\\d\\d`` for
-            what a pattern matches there.
+        ignore: Places in a request that may differ: ``metadata.run_id``, or
+            ``messages[*].content ~ \\d{4}-\\d\\d-\\d\\d`` for what a pattern matches there.
         normalize: Makes of a request the one that is compared.
         ordered: Whether requests must come in the order in which they were recorded.
         repeats: What becomes of a request that was recorded n times and comes once more: ``error``, or ``last``, which
             answers as the last time.
         unused: What becomes of a test that passes, but did not use every recording: ``error``, ``warn`` or ``ignore``.
-        timing: How long replayed answers take: 0 not at all, 1 or ``recorded`` as recorded, any other number that share
-            of it, or ``{"ttft": seconds, "tps": chunks per second}``.
+        timing: How long replayed answers take: 0 not at all, 1 or ``recorded`` as recorded, any other number that
+            share of it, or ``{"ttft": seconds, "tps": chunks per second}``.
         split: How replayed streams are cut: ``recorded``, ``event``, ``byte``, or a number that seeds random cuts.
         redact: Further secrets: patterns, JSON paths, or functions of a value.
         keep_headers: Further response headers to keep.
         faults: Faults from the start; see ``Cassette.fault``.
         save: When a recording is written: ``passed`` (default), ``always`` or ``never``.
-        retries: ``drop`` leaves out answers of 429 and 5xx after which the same request was sent again; ``keep``.
+        retries: ``drop`` leaves out what was made up for by a later attempt of the same call: 429, 5xx and broken
+            connections, and of two attempts at once the one that nobody listened to. ``keep`` keeps all. Who asks
+            again himself makes another call.
         retry_delay: ``skip`` lets nobody wait between replayed attempts; ``recorded`` keeps the waits.
         max_age: Age from which a recording is too old, such as ``90d``, ``12w`` or ``1y``; ``None`` for no limit.
         extra: Further files that are read and never written, looked into in order.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from .._clock import asleep, now, sleep
 from .._families import family_of
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from .options import Options
+
+    End = Literal["eof", "closed"]
+    Done = Callable[[list[Chunk], End, BaseException | None], None]
 
 
 __all__ = ["Tee", "decoded", "delays_of", "played", "recut"]
@@ -103,18 +106,13 @@ class Tee:
     Args:
         began: When the request was sent, in monotonic seconds.
         ends: Whether a body so far is known to be whole, so that a reader who stops there has not left early.
-        done: Told once.
+        done: Told once: the chunks, whether they are all (``eof``) or not (``closed``), and what broke them off.
     """
 
-    def __init__(
-        self,
-        began: float,
-        ends: Callable[[list[bytes]], bool],
-        done: Callable[[list[Chunk], str, Failure | None], None],
-    ) -> None:
+    def __init__(self, began: float, ends: Callable[[list[bytes]], bool], done: Done) -> None:
         self._began = began
         self._ends = ends
-        self._done: Callable[[list[Chunk], str, Failure | None], None] | None = done
+        self._done: Done | None = done
         self._chunks: list[Chunk] = []
 
     def _ms(self) -> int:
@@ -132,23 +130,30 @@ class Tee:
 
     def left(self) -> None:
         """The reader wants no more."""
-        self._tell("eof" if self._ends([chunk.data for chunk in self._chunks]) else "closed", None)
+        self._tell(self._end, None)
 
     def broken(self, error: BaseException) -> BaseException:
         """*error* was raised on the way, and goes on."""
-        self._tell("failed", Failure(type(error).__name__, self._ms()))
+        self._tell(self._end, error)
         return error
 
-    def _tell(self, end: str, failure: Failure | None) -> None:
+    @property
+    def _end(self) -> End:
+        return "eof" if self._ends([chunk.data for chunk in self._chunks]) else "closed"
+
+    def _tell(self, end: End, error: BaseException | None) -> None:
         done, self._done = self._done, None
         if done is not None:
-            done(self._chunks, end, failure)
+            done([*self._chunks], end, error)
 
 
-def decoded(request: Any, response: Any, chunks: Sequence[Chunk]) -> list[Chunk]:
-    """*chunks* as they were on the wire, content-decoded, each with the time of the one that brought it."""
+def decoded(request: Any, response: Any, chunks: Sequence[Chunk]) -> tuple[list[Chunk], BaseException | None]:
+    """*chunks* as they were on the wire, content-decoded, each with the time of the one that brought it.
+
+    And what the HTTP library raises behind them, if the rest cannot be decoded.
+    """
     if response.headers.get("content-encoding", "identity") == "identity":
-        return list(chunks)
+        return list(chunks), None
     at = 0
 
     def wire() -> Iterator[bytes]:
@@ -160,7 +165,12 @@ def decoded(request: Any, response: Any, chunks: Sequence[Chunk]) -> list[Chunk]
     family = family_of(request)
     head = [("content-encoding", response.headers["content-encoding"])]
     unpacked = family.Response(200, headers=head, content=wire(), request=request)
-    return [Chunk(at, data) for data in unpacked.iter_bytes() if data]
+    found: list[Chunk] = []
+    try:
+        found.extend(Chunk(at, data) for data in unpacked.iter_bytes() if data)
+    except family.DecodingError as exc:
+        return found, exc
+    return found, None
 
 
 @lru_cache(maxsize=2)

@@ -21,7 +21,7 @@ __all__ = ["Ledger"]
 
 
 #: What is added, and what is united.
-_SUMS: Final = ("replayed", "live", "unused", "saved", "usd", "seconds")
+_SUMS: Final = ("replayed", "live", "unused", "saved", "idle", "seconds")
 _SETS: Final = ("folders", "collected", "passed", "unread", "partial")
 
 
@@ -34,8 +34,8 @@ class Ledger:
         live: Calls sent.
         unused: Recordings that tests which passed did not ask for, although they should have.
         saved: Recordings written.
-        usd: What the replayed calls would have cost, in USD, as far as that is known.
-        seconds: How long they would have taken.
+        idle: Cassettes of tests that passed and have a marker of their own, which hold no call and saw none.
+        seconds: How long the replayed calls would have taken.
         left: Path of each cassette that was used -> numbers (from 1) of its recordings that nobody asked for.
         folders: Where there are cassettes.
         collected: Node ids of all tests.
@@ -48,7 +48,7 @@ class Ledger:
     live: int = 0
     unused: int = 0
     saved: int = 0
-    usd: float = 0.0
+    idle: int = 0
     seconds: float = 0.0
     left: dict[str, set[int]] = field(default_factory=dict[str, set[int]])
     folders: set[str] = field(default_factory=set[str])
@@ -64,7 +64,6 @@ class Ledger:
         self.live += counts.live
         self.unused += unused
         self.saved += counts.saved
-        self.usd += cassette.saved_usd or 0.0
         self.seconds += cassette.saved_seconds
 
     def use(self, path: Path, left: Sequence[Recorded] = ()) -> None:
@@ -82,10 +81,13 @@ class Ledger:
         """One line; empty if no cassette had anything to do."""
         words = [f"{self.replayed} replayed", f"{self.live} live", f"{self.unused} unused"]
         words += [f"{self.saved} recorded"] if self.saved else []
-        spared = [f"~${self.usd:.3f}"] if self.usd else []
-        spared += [f"{self.seconds:.0f} s"] if self.seconds >= 0.5 else []
-        words += [f"saved {' / '.join(spared)}"] if spared else []
-        return f"respan: {', '.join(words)}" if self.replayed or self.live or self.unused else ""
+        words += [f"{self.idle} without a call"] if self.idle else []
+        words += [f"saved {self.seconds:.0f} s"] if self.seconds >= 0.5 else []
+        return f"respan: {', '.join(words)}" if any(self._happened) else ""
+
+    @property
+    def _happened(self) -> tuple[int, ...]:
+        return self.replayed, self.live, self.unused, self.idle
 
     # -- between processes
 

@@ -1,8 +1,9 @@
 """Keeps tests from reaching other machines, without touching ``socket``.
 
-Python tells its audit hooks about every name that is looked up and every connection that is begun, on any event loop
-that is built on its sockets (asyncio and trio are; uvloop looks names up and connects by itself). A hook cannot be taken
-away again, so there is one for the process, added when it is first needed, which does nothing between tests.
+Python tells its audit hooks about every name that is looked up and every connection that is begun, on any
+event loop that is built on its sockets (asyncio and trio are; uvloop looks names up and connects by itself). A hook
+cannot be taken away again, so there is one for the process, added when it is first needed, which does nothing
+between tests.
 Listening, ``socketpair()``, Unix sockets and this machine are never in its way.
 """
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Guard"]
 
 
+_ALL: Final = "*"
 _INTERNET: Final = frozenset({socket.AF_INET, socket.AF_INET6})
 
 
@@ -31,15 +33,19 @@ class Guard:
     """Refuses connections.
 
     Args:
-        allowed: Globs of hosts that may be reached besides this machine, as they are asked for: by name or by address.
+        allowed: Globs of hosts that may be reached besides this machine, as they are asked for: by name or by
+            address.
         raising: Makes what is raised in the place of a connection.
 
     Attributes:
         allowed: As given, and may be changed.
+        refused: Globs of the others that may not be reached, ``*`` by default; narrower while a cassette replays,
+            so that nobody gets past it to those whom it answers for. May be changed.
     """
 
     def __init__(self, allowed: Sequence[str], raising: Callable[[str], BaseException]) -> None:
         self.allowed = [*allowed]
+        self.refused = [_ALL]
         self._raising = raising
         self._names: set[str] = set()
         self._addresses: set[str] = set()
@@ -59,13 +65,14 @@ class Guard:
             self._addresses.clear()
 
     def looked_up(self, host: str) -> None:
-        """Somebody wants to know the addresses of *host*. Those of a name that is allowed may be reached from now on."""
+        """Somebody asks for the addresses of *host*. Those of a name that is allowed may be reached from now on."""
         if getattr(self._own, "asks", False) or _is_address(host) or _is_here(host):
             return
         if not self._is_allowed(host):
             self._refuse(host)
-        self._names.add(host)
-        self._learn(host)
+        if _ALL in self.refused:
+            self._names.add(host)
+            self._learn(host)
 
     def connected(self, host: str) -> None:
         """Somebody wants to reach *host*, a name or an address."""
@@ -77,7 +84,7 @@ class Guard:
             self._refuse(host)
 
     def _is_allowed(self, host: str) -> bool:
-        return any(fnmatchcase(host.lower(), glob.lower()) for glob in self.allowed)
+        return _matches(host, self.allowed) or not _matches(host, self.refused)
 
     def _learn(self, name: str) -> None:
         self._own.asks = True
@@ -89,10 +96,17 @@ class Guard:
 
     def _refuse(self, host: str) -> None:
         others = f" and {', '.join(self.allowed)}" if self.allowed else ""
+        only = f"and only this machine{others} may be reached. Answer the call from a cassette"
+        past = "past its cassette, which has to answer. Make the call by a client that wrap() has made"
+        why = only if _ALL in self.refused else past
         raise self._raising(
-            f"respan: {_Active.test} wants to reach {host!r}, and only this machine{others} may be reached. Answer the "
-            f"call from a cassette, or let it through with --respan-allow-hosts={host}."
+            f"respan: {_Active.test} wants to reach {host!r}, {why}, or let it through with "
+            f"--respan-allow-hosts={host}."
         )
+
+
+def _matches(host: str, globs: Sequence[str]) -> bool:
+    return any(fnmatchcase(host.lower(), glob.lower()) for glob in globs)
 
 
 def _is_address(host: str) -> bool:

@@ -1,7 +1,7 @@
 """Opens and closes cassettes for tests, and keeps around them what must hold while they are open.
 
-While a cassette sends, the hosts that it needs may be reached, and no stand-in for a key is in the environment. While
-one replays, there is a key for every client.
+While a cassette sends, the hosts that it needs may be reached, and no stand-in for a key is in the environment.
+While one replays, there is a key for every client, and nobody reaches those hosts past it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["Player", "failed"]
 
 
 def failed(text: str, hint: str = "") -> BaseException:
-    """pytest's own outcome, which neither the SDK nor an ``except Exception`` takes for an error; without a traceback."""
+    """pytest's own outcome, without a traceback; neither the SDK nor ``except Exception`` takes it for an error."""
     return pytest.fail.Exception(text + hint, pytrace=False)
 
 
@@ -57,6 +57,7 @@ class Player:
         self._run = run
         self._open: list[Cassette] = []
         self._recorded: set[Path] = set()
+        self._refuse(())
 
     @property
     def is_on(self) -> bool:
@@ -117,7 +118,11 @@ class Player:
     def _settle(self) -> None:
         is_live = any(each.is_recording or each.mode in {"verify", "off"} for each in self._open)
         self.guard.allowed = [*self._settings.allowed, *(self._settings.hosts if is_live else ())]
+        self._refuse(self._settings.hosts if self._open and not is_live else ())
         if is_live:
             self.keys.take_back()
         elif self._open:
             self.keys.lend()
+
+    def _refuse(self, hosts: Sequence[str]) -> None:
+        self.guard.refused = ["*"] if self._settings.blocks_network else [*hosts]

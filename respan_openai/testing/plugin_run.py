@@ -18,7 +18,7 @@ import pytest
 
 from .errors import CassetteError
 from .plugin_ledger import Ledger
-from .plugin_places import asked, default_name, hint, place
+from .plugin_places import MARKER, asked, default_name, hint, place
 from .plugin_player import Player, failed
 from .plugin_settings import Settings
 
@@ -90,22 +90,23 @@ class Run:
         self._tests += 1
         with ExitStack() as stack:
             stack.callback(self._player.keys.take_back)
-            if self._player.is_on or self._will_replay(item):
+            is_used = self._player.is_on or self._uses_cassette(item)
+            if self._player.is_on or (is_used and self._will_replay(item)):
                 self._player.keys.lend()
-            if self.settings.blocks_network:
+            if is_used or self.settings.blocks_network:
                 stack.enter_context(self._player.guard.during(item.nodeid))
             yield
 
     def _will_replay(self, item: pytest.Item) -> bool:
         """Whether *item* is to find keys when its first fixture makes a client."""
         try:
-            wanted = asked(item)
-            is_used = wanted.is_marked or self._uses_cassette(item)
-            return is_used and self.settings.options(*wanted.options).mode == "none"
+            return self.settings.options(*asked(item).options).mode == "none"
         except CassetteError:
             return False  # which is said when the cassette is opened
 
     def _uses_cassette(self, item: pytest.Item) -> bool:
+        if item.get_closest_marker(MARKER) is not None:
+            return True
         if {"respan_cassette", "respan_cassettes"}.intersection(getattr(item, "fixturenames", ())):
             return True
         if not self.settings.is_auto:
@@ -154,6 +155,7 @@ class Run:
         """
         course = item.stash[_COURSE]
         course.cassettes.remove(cassette)
+        self.ledger.idle += course.passed and _is_idle(item, cassette)
         _judge(self._player.close(cassette, item.warn, passed=course.passed))
 
     @contextmanager
@@ -200,6 +202,12 @@ def _folder_of(frame: FrameType | None) -> Path:
     """Where the file lies in which the function of *frame* was called."""
     caller = frame and frame.f_back
     return Path(caller.f_code.co_filename).parent if caller else Path()
+
+
+def _is_idle(item: pytest.Item, cassette: Cassette) -> bool:
+    """Whether *item* has a *cassette* for nothing, by a marker of its own: of many under one, some may."""
+    is_meant = any(mark.name == MARKER for mark in item.own_markers)
+    return is_meant and cassette.mode != "off" and not cassette.requests and not cassette.unused
 
 
 def _judge(texts: Sequence[str]) -> None:

@@ -78,7 +78,7 @@ _KEYS: Final[dict[str, tuple[Any, Any, str]]] = {
     "respan_cassette_hosts": (
         "args",
         ["api.openai.com", "*.openai.azure.com", "api.respan.ai", "openrouter.ai"],
-        "hosts that a cassette which records may reach although the network is blocked",
+        "hosts of models: while a cassette records they may be reached, past one that replays they may not",
     ),
     "respan_match_ignore": ("linelist", [], "places of requests that may differ, one in each line"),
     "respan_redact": ("linelist", [], "what else to keep out of cassettes, one in each line"),

@@ -14,6 +14,7 @@ from ._hooks import Hooks
 from ._sweep import Sweep
 from .errors import CassetteError
 from .recording import Recorded
+from .secrets import Secrets
 
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from ._hooks import Hook
     from .recording import Answer, Question
-    from .secrets import Secrets
 
 
 __all__ = ["Redactor", "check_kept", "kept_headers"]
@@ -48,10 +48,15 @@ class Redactor:
     """
 
     def __init__(self, secrets: Secrets, redact: Iterable[Hook] = ()) -> None:
-        hooks = Hooks(redact)
+        self._redact = tuple(redact)
+        hooks = Hooks(self._redact)
         self.secrets = secrets
         self._asked = Asked(Sweep(secrets, hooks, answered=False), names_places=hooks.name_places)
         self._answered = Sweep(secrets, hooks, answered=True)
+
+    def anew(self) -> Redactor:
+        """Another one that is told to keep the same out, and knows no value yet."""
+        return Redactor(Secrets({}), self._redact)
 
     def question(self, question: Question) -> Question:
         """*question*, as it is compared and written.

@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
-from ._credentials import is_variable_of_secrets
+from ._credentials import is_variable_of_secrets, keys_in
 from .errors import CassetteError
 
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 
-__all__ = ["KEY_HEADERS", "MASKED", "Secrets", "is_placeholder"]
+__all__ = ["MASKED", "PLACEHOLDER", "SHORTEST_NUMBER", "Secrets", "is_placeholder"]
 
 
 #: Stands for a value that is not told from others, because the field that it is in says enough.
@@ -35,20 +36,20 @@ MASKED: Final = "{{redacted}}"
 _SHORTEST: Final = 8
 _MOST: Final = 1000
 
-#: Headers in which clients send their keys, in lower case.
-KEY_HEADERS: Final = ("authorization", "api-key", "x-api-key")
+#: With as many digits.
+SHORTEST_NUMBER: Final = 10 ** (_SHORTEST - 1)
 
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NAME: Final = re.compile(r"(?!answer-)[a-z][a-z0-9_-]{0,40}")
 _COUNTED: Final = rb"redacted|secret:(?P<kind>answer-)?(?P<number>[0-9]{1,4})"
 
-
-_PLACEHOLDER: Final = re.compile(rb"\{\{(?:redacted|env:[A-Za-z0-9_]+|secret:[a-z0-9_-]+)\}\}")
+#: Whatever stands for a value.
+PLACEHOLDER: Final = re.compile(rb"\{\{(?:redacted|env:[A-Za-z0-9_]+|secret:[a-z0-9_-]+)\}\}")
 
 
 def is_placeholder(text: bytes) -> bool:
     """Whether *text* is what stands for a value, whoever put it there, and nothing else."""
-    return _PLACEHOLDER.fullmatch(text) is not None
+    return PLACEHOLDER.fullmatch(text) is not None
 
 
 class _Known(NamedTuple):
@@ -58,6 +59,8 @@ class _Known(NamedTuple):
 
 class Secrets:
     """The values that one cassette must not hold; its ``repr`` shows none of them, and it cannot be pickled.
+
+    Every method may be called from several threads.
 
     Args:
         environ: Environment variables; ``None`` for those of the process. Those whose names end in ``_KEY``,
@@ -69,20 +72,17 @@ class Secrets:
         shortest: Bytes of the shortest needle.
     """
 
-    __slots__ = ("_counts", "_known", "_own", "needles", "shortest")
+    __slots__ = ("_counts", "_environ", "_known", "_lock", "_own", "needles", "shortest")
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        self._lock = threading.RLock()
+        self._environ = os.environ if environ is None else environ
         self._known: dict[bytes, _Known] = {}
         self._counts = {"": 0, "answer-": 0}
         self.needles: tuple[tuple[bytes, bytes], ...] = ()
         self.shortest = _SHORTEST
-        variables = os.environ if environ is None else environ
-        for name in sorted(filter(is_variable_of_secrets, variables)):
-            value = variables[name].strip()
-            if len(value) >= _SHORTEST:
-                placeholder = b"{{env:%b}}" % name.encode() if _VARIABLE.fullmatch(name) else None
-                self._know(value, _Known(f"the environment variable {name}", placeholder))
         self._settle()
+        self.look_around()
 
     def __repr__(self) -> str:
         return f"<Secrets: {len(self)} values>"
@@ -117,24 +117,32 @@ class Secrets:
                 'not with "answer-", and has at most 41 characters.'
             )
         placeholder = None if name is None else b"{{secret:%b}}" % name.encode()
-        if name is not None:
-            self._known.pop(_bytes(value), None)
-        self._know(value, _Known(f"the secret {name}" if name else "a secret that was added", placeholder))
-        self._settle()
-
-    def learn(self, headers: Mapping[str, str]) -> None:
-        """Keep the keys in the *headers* of a request out of the cassette, those of at least 8 characters.
-
-        They are looked for in ``Authorization``, ``api-key`` and ``x-api-key``. May be called from any
-        thread.
-        """
-        before = len(self)
-        for name, value in headers.items():
-            key = value.rpartition(" ")[2]
-            if name.lower() in KEY_HEADERS and len(key) >= _SHORTEST:
-                self._know(key, _Known("a client's key", None))
-        if len(self) > before:
+        what = f"the secret {name}" if name else "a secret that was added"
+        with self._lock:
+            if name is not None:
+                self._known.pop(_bytes(value), None)
+            self._know({value: _Known(what, placeholder)})
             self._settle()
+
+    def look_around(self) -> None:
+        """Read the environment again: a test or a ``.env`` file may have added to it since."""
+        found: dict[str, _Known] = {}
+        for name in sorted(filter(is_variable_of_secrets, self._environ)):
+            found.setdefault(self._environ.get(name, "").strip(), _variable(name))
+        self._know(found)
+
+    def learn(self, sent: Iterable[tuple[str, str]]) -> None:
+        """Keep the keys that a request is sent with out of the cassette, those of at least 8 characters.
+
+        Args:
+            sent: Names and values of its headers; the query of its URL has the name ``?``. Keys are in
+                ``Authorization``, ``Proxy-Authorization`` and what ends as an environment variable does; in a
+                query also in ``key``, ``token``, ``code``, ``sig`` and the like. The password in ``Basic`` is
+                a key, too.
+        """
+        found = (key for name, value in sent for key in keys_in(name, value))
+        new = [key for key in found if not is_placeholder(_bytes(key))]
+        self._know(dict.fromkeys(new, _Known("a client's key", None)))
 
     def found(self, values: Iterable[tuple[bytes, str]]) -> bool:
         """Keep *values* out of the cassette, each with what it is; a text gave them away. Whether one is new.
@@ -143,20 +151,26 @@ class Secrets:
             CassetteError: if more than a thousand are known then: so many cannot be looked for in a
                 reasonable time.
         """
-        new = {value: what for value, what in values if value not in self._known}
-        if not new:
-            return False
-        if len(self) + len(new) > _MOST:
-            raise CassetteError(
-                f"More than {_MOST} different values look like secrets, too many to replace them. "
-                "Leave out the body that holds them."
-            )
-        self._known |= {value: _Known(what, None) for value, what in new.items()}
-        self._settle()
-        return True
+        with self._lock:
+            new = {value: what for value, what in values if value not in self._known}
+            if not new:
+                return False
+            if len(self) + len(new) > _MOST:
+                raise CassetteError(
+                    f"More than {_MOST} different values look like secrets, too many to replace them. "
+                    "Leave out the body that holds them."
+                )
+            self._known |= {value: _Known(what, None) for value, what in new.items()}
+            self._settle()
+            return True
 
-    def _know(self, value: str, known: _Known) -> None:
-        self._known.setdefault(_bytes(value), known)
+    def _know(self, found: Mapping[str, _Known]) -> None:
+        """Add what is long enough and not known yet."""
+        with self._lock:
+            values = {_bytes(value): known for value, known in found.items() if len(value) >= _SHORTEST}
+            if not values.keys() <= self._known.keys():
+                self._known = {**values, **self._known}
+                self._settle()
 
     def _settle(self) -> None:
         values = list(self._known.items())
@@ -170,10 +184,11 @@ class Secrets:
 
     def placeholder(self, value: bytes, *, answered: bool) -> bytes:
         """What stands for *value*, which is known; *answered* tells whether it is replaced in an answer."""
-        known = self._known[value]
-        if known.placeholder is None:
-            known = known._replace(placeholder=self._counted("answer-" if answered else ""))
-            self._known[value] = known
+        with self._lock:
+            known = self._known[value]
+            if known.placeholder is None:
+                known = known._replace(placeholder=self._counted("answer-" if answered else ""))
+                self._known[value] = known
         assert known.placeholder is not None  # noqa: S101 -- it was just made
         return known.placeholder
 
@@ -188,13 +203,21 @@ class Secrets:
         """
         for found in self._own.finditer(text) if b"{{" in text else ():
             if found["number"]:
-                kind = (found["kind"] or b"").decode()
-                self._counts[kind] = max(self._counts[kind], int(found["number"]))
+                self._is_taken((found["kind"] or b"").decode(), int(found["number"]))
             yield found.span()
+
+    def _is_taken(self, kind: str, number: int) -> None:
+        with self._lock:
+            self._counts[kind] = max(self._counts[kind], number)
 
     def what(self, value: bytes) -> str:
         """What *value* is, for messages."""
         return self._known[value].what
+
+
+def _variable(name: str) -> _Known:
+    placeholder = b"{{env:%b}}" % name.encode() if _VARIABLE.fullmatch(name) else None
+    return _Known(f"the environment variable {name}", placeholder)
 
 
 def _bytes(value: str) -> bytes:

@@ -123,6 +123,16 @@ def test_fields_for_secrets_must_be_redacted() -> None:
     assert sorted(found_in(json.dumps(document))) == [Leak("a.password", what), Leak("b", what)]
 
 
+@pytest.mark.parametrize("number", [20251121, 90817263548172635481, -90817263])
+def test_numbers_that_are_secrets(number: int) -> None:
+    """All of their digits; nothing can stand for one in an answer, but it is not written either."""
+    secrets = Secrets({"A_PIN_PASSWORD": str(number)})
+
+    assert leaks(json.dumps({"a": [{"n": number}]}), secrets) == [
+        Leak("a[0].n", "the environment variable A_PIN_PASSWORD")
+    ]
+
+
 @pytest.mark.parametrize(
     "value", ["{{redacted}}", "{{env:OF_ANOTHER_MACHINE_KEY}}", "{{secret:answer-3}}", "", None, 5]
 )
@@ -153,6 +163,37 @@ def test_texts_in_parts_are_put_together(value: Any) -> None:
     assert leak.place == "a[0]"
 
 
+def spelt(text: str, size: int = 3) -> list[dict[str, Any]]:
+    """Tokens as ``logprobs`` have them, with an alternative to each."""
+    parts = [text[at : at + size] for at in range(0, len(text), size)]
+    tokens = [{"token": part, "logprob": -0.5, "bytes": list(part.encode())} for part in parts]
+    return [{**token, "top_logprobs": [token, {"token": "x", "bytes": [120]}]} for token in tokens]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"content": [{"token": token["token"]} for token in spelt(PLAIN)]},
+        {"content": [{"token": "x", "bytes": token["bytes"]} for token in spelt(PLAIN)]},
+        {"content": [{"token": "x", "top_logprobs": token["top_logprobs"]} for token in spelt(PLAIN)]},
+        {"content": [{"token": ""}, {"bytes": [*PLAIN.encode()]}]},
+        {"tokens": [PLAIN[:4], PLAIN[4:]]},
+        {"top_logprobs": [{"x": -1.5, PLAIN[:4]: -2.5}, {"y": -1, PLAIN[4:]: -2}]},
+        {"words": [{"word": PLAIN[:4], "start": 0.5}, {"word": PLAIN[4:]}]},
+        {"segments": [{"id": 0, "text": PLAIN[:4]}, {"id": 1, "text": PLAIN[4:]}]},
+        {"content": [{"token": {"$lines": ["", PLAIN[:4]]}}, {"token": PLAIN[4:]}]},
+        [[1, {"logprobs": spelt(PLAIN[:8], 2)}], [2, {"logprobs": spelt(PLAIN[8:], 2)}]],
+        json.dumps({"words": [{"word": PLAIN[:4]}, {"word": PLAIN[4:]}]}),
+        json.dumps({"content": [{"token": "x", "bytes": token["bytes"]} for token in spelt(PLAIN)]}),
+    ],
+)
+def test_texts_in_pieces_are_put_together(value: Any) -> None:
+    """Tokens, their bytes and their likeliest alternatives; words and segments of a transcript."""
+    found = found_in(json.dumps({"a": [value]}))
+
+    assert {leak.what for leak in found} == {PLAINS_LEAK}
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -160,6 +201,10 @@ def test_texts_in_parts_are_put_together(value: Any) -> None:
         [[1, {"type": "a", "delta": PLAIN[:4]}], [2, {"type": "b", "delta": PLAIN[4:]}]],
         [[1, "base64", "no base64!"], [1, []], []],
         [{"content": PLAIN[:4]}, {"content": PLAIN[4:]}],
+        {"top_logprobs": [{"token": PLAIN[:4]}, {"token": PLAIN[4:]}]},
+        {"words": [{"word": PLAIN[:4], "text": PLAIN[4:]}]},
+        {"bytes": [*PLAIN.encode(), 256]},
+        {"numbers": [*PLAIN.encode()]},
     ],
 )
 def test_other_lists_are_not(value: Any) -> None:
@@ -171,9 +216,9 @@ def test_other_lists_are_not(value: Any) -> None:
 
 
 def test_what_is_clean() -> None:
-    """Placeholders, numbers with the digits of a secret, and anything else."""
+    """Placeholders, numbers that begin with the digits of a secret, and anything else."""
     secrets = Secrets(ENVIRON | {"PIN_KEY": "20251121", "NAMED_KEY": "redacted"})
-    text = '{"a": "{{env:OPENAI_API_KEY}} {{redacted}}", "n": 20251121, "id": "chatcmpl-B9MHDbslfkBeAs8"}'
+    text = '{"a": "{{env:OPENAI_API_KEY}} {{redacted}}", "n": 202511210, "id": "chatcmpl-B9MHDbslfkBeAs8"}'
 
     assert leaks(text, secrets) == []
     assert leaks(b"", secrets) == []
@@ -241,6 +286,30 @@ def test_a_secret_in_deltas_is_found_before_and_not_after(cuts: list[int], name:
 
     assert in_file([call], secrets)
     assert in_file(Redactor(secrets).calls([call]), secrets) == []
+
+
+@given(st.lists(st.integers(1, 12), max_size=12), st.integers(1, 4), st.booleans())
+def test_a_secret_in_tokens_is_found_before_and_not_after(cuts: list[int], size: int, whole: bool) -> None:
+    """Cut anywhere, in an answer and in events of several tokens each; in text, and in bytes alone."""
+    text, content = f"The keys are {KEY} and {PLAIN}.", list[dict[str, Any]]()
+    for cut in [*cuts, len(text)]:
+        content += spelt(text[:cut], cut or 1)
+        text = text[cut:]
+    shown = content if whole else [{**token, "token": "?", "top_logprobs": []} for token in content]
+    body = {"choices": [{"index": 0, "logprobs": {"content": shown}}]}
+    events = [
+        {"choices": [{"index": 0, "logprobs": {"content": shown[at : at + size]}}]}
+        for at in range(0, len(shown), size)
+    ]
+    stream = b"".join(b"data: %b\n\n" % json.dumps(event).encode() for event in events)
+    secrets = Secrets(ENVIRON)
+    kinds = (("application/json", json.dumps(body).encode()), ("text/event-stream", stream))
+
+    for kind, data in kinds:
+        answer = Answer(200, (("content-type", kind),), (Chunk(1, data),))
+        call = Recorded(Question("POST", "/chat/completions"), answer)
+        assert in_file([call], secrets)
+        assert in_file(Redactor(secrets).calls([call]), secrets) == []
 
 
 def in_file(calls: list[Recorded], secrets: Secrets) -> list[Leak]:

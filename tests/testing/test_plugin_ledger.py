@@ -9,7 +9,7 @@ from respan_openai.testing.plugin_ledger import Ledger
 
 def test_what_travels_between_processes() -> None:
     """Plain values, which say all."""
-    ledger = Ledger(replayed=2, live=1, unused=3, saved=1, usd=0.5, seconds=2.5)
+    ledger = Ledger(replayed=2, live=1, unused=3, saved=1, idle=4, seconds=2.5)
     ledger.left["/a.json"] = {3, 1}
     ledger.passed |= {"b", "a"}
 
@@ -36,12 +36,13 @@ def test_processes_add_up() -> None:
 
 
 def test_the_line() -> None:
-    """What is zero for everybody is left out; money and time are estimates of what the replayed calls took."""
+    """What is zero for everybody is left out; the time is what the replayed calls took when they were recorded."""
     assert Ledger().summary() == ""
     assert Ledger(unused=2).summary() == "respan: 0 replayed, 0 live, 2 unused"
+    assert Ledger(idle=2).summary() == "respan: 0 replayed, 0 live, 0 unused, 2 without a call"
     assert Ledger(live=3, saved=3).summary() == "respan: 0 replayed, 3 live, 0 unused, 3 recorded"
     assert Ledger(replayed=4, seconds=0.4).summary() == "respan: 4 replayed, 0 live, 0 unused"
     assert Ledger(replayed=4, seconds=58.3).summary() == "respan: 4 replayed, 0 live, 0 unused, saved 58 s"
-    assert Ledger(replayed=41, unused=2, usd=0.0312, seconds=58).summary() == (
-        "respan: 41 replayed, 0 live, 2 unused, saved ~$0.031 / 58 s"
+    assert Ledger(replayed=41, unused=2, seconds=58).summary() == (
+        "respan: 41 replayed, 0 live, 2 unused, saved 58 s"
     )

@@ -262,3 +262,45 @@ def test_recording_reaches_its_hosts_only_while_it_lasts(project) -> None:
 
     recording.assert_outcomes(passed=2)
     replaying.assert_outcomes(passed=1, failed=1)
+
+
+def test_models_are_not_reached_past_a_cassette_that_replays(project) -> None:
+    """A client that nobody has wrapped gets no answer from a cassette, and is stopped; other hosts are reached."""
+    project.ini("respan_cassette_hosts = host.invalid 3221225985")
+    project.write(
+        test_a="""
+        import socket
+        import pytest
+        from openai import OpenAI
+
+        @pytest.mark.respan_cassette
+        def test_replays():
+            try:
+                OpenAI(base_url="http://host.invalid/v1").models.list()
+            except Exception:
+                pytest.fail("taken for an error")
+
+        @pytest.mark.respan_cassette(mode="off")
+        def test_without_cassettes():
+            assert socket.getaddrinfo("3221225985", 80)
+
+        @pytest.mark.respan_cassette
+        def test_elsewhere():
+            assert socket.getaddrinfo("3221225986", 80)
+
+        def test_has_none():
+            assert socket.getaddrinfo("3221225985", 80)
+        """
+    )
+
+    result = project.run()
+
+    result.assert_outcomes(failed=1, passed=3)
+    result.stdout.fnmatch_lines([
+        "respan: test_a.py::test_replays wants to reach 'host.invalid', past its cassette*wrap()*",
+        "respan: 0 replayed, 0 live, 0 unused, 1 without a call",
+    ])  # fmt: skip
+    assert "taken for an error" not in result.stdout.str()
+    project.run("--respan-allow-hosts=host.invalid", "-k", "elsewhere").assert_outcomes(
+        passed=1, deselected=3
+    )

@@ -339,6 +339,28 @@ def test_multipart() -> None:
     )
 
 
+def test_types_of_contents() -> None:
+    """A content type may have parameters, and those say anything."""
+    parts = (Part("file", "a", f"audio/x; token={KEY}", None, "0", 1), Part("b", None, None, "text", "0", 4))
+    bodies = [Multipart(parts), Raw(f"text/x; token={KEY}", None, "0", 1)]
+    multipart, raw = (redactor().question(Question("POST", "/a", body=body)).body for body in bodies)
+
+    assert isinstance(multipart, Multipart)
+    assert multipart.parts == (parts[0]._replace(type=f"audio/x; token={MARK}"), parts[1])
+    assert raw == Raw(f"text/x; token={MARK}", None, "0", 1)
+
+
+def test_numbers_in_a_request() -> None:
+    """One that is a secret has a placeholder; others, and those that only contain its digits, are left."""
+    redact = Redactor(Secrets({"A_PIN_PASSWORD": "8675309867"}))
+    value = {"a": [8675309867, 86753098670, -1.5, True, None], "b": {"c": -8675309867}}
+
+    assert body_of(redact.question(ask(value))) == {
+        "a": ["{{env:A_PIN_PASSWORD}}", 86753098670, -1.5, True, None],
+        "b": {"c": -8675309867},
+    }
+
+
 def test_forms() -> None:
     """Fields for secrets by name, and secrets in others."""
     text = f"client%5Fsecret=hunter2&grant_type=x%20y&code={quote(KEY, safe='')}&password=&flag"
@@ -423,7 +445,7 @@ def test_bytes_without_secrets_are_left(chunks: list[bytes]) -> None:
 
 
 def test_numbers_with_the_digits_of_a_secret_stay_numbers() -> None:
-    """Or the answer would be JSON no more; in strings they are replaced."""
+    """In an answer, or it would be of another type; in strings they are replaced."""
     redacting = Redactor(Secrets({"PIN_KEY": "20251121"}))
     body = b'{"created": 20251121, "text": "of 20251121"}'
 
@@ -431,7 +453,7 @@ def test_numbers_with_the_digits_of_a_secret_stay_numbers() -> None:
         redacting.answer(answer(body)).chunks[0].data
         == b'{"created": 20251121, "text": "of {{env:PIN_KEY}}"}'
     )
-    assert body_of(redacting.question(ask([20251121, "20251121"]))) == [20251121, "{{env:PIN_KEY}}"]
+    assert body_of(redacting.question(ask([202511210, "20251121"]))) == [202511210, "{{env:PIN_KEY}}"]
 
 
 # -- what nobody told of
@@ -579,6 +601,81 @@ def test_events_of_different_things_are_kept_apart() -> None:
     came = answer(*(b"data: %b\n\n" % json.dumps(half).encode() for half in halves))
 
     assert redactor().answer(came) is came
+
+
+def tokens(*texts: str) -> list[dict[str, Any]]:
+    """As ``logprobs`` have them."""
+    told = [{"token": text, "logprob": -0.5, "bytes": [*text.encode()]} for text in texts]
+    return [{**token, "top_logprobs": [token, {"token": " x", "bytes": None}]} for token in told]
+
+
+def spelling(text: str) -> list[dict[str, Any]]:
+    """Tokens of three characters that spell *text*."""
+    return tokens(*(text[at : at + 3] for at in range(0, len(text), 3)))
+
+
+def without(token: dict[str, Any], text: str) -> dict[str, Any]:
+    """*token*, with *text* in the place of what it said."""
+    said = {"token": text, "logprob": -0.5, "bytes": []}
+    return {**said, "top_logprobs": [said, *token["top_logprobs"][1:]]}
+
+
+def test_tokens_of_an_answer() -> None:
+    """What they and their likeliest alternatives spell, and their bytes, which spell it once more."""
+    around, secret = tokens("It is", " a"), spelling(KEY)
+    body = {"choices": [{"logprobs": {"content": [*around, *secret, *tokens(" ok")], "refusal": None}}]}
+    (data,) = answered(json.dumps(body).encode())
+
+    expected = [
+        *around,
+        without(secret[0], MARK),
+        *(without(each, "") for each in secret[1:]),
+        *tokens(" ok"),
+    ]
+    assert json.loads(data)["choices"][0]["logprobs"] == {"content": expected, "refusal": None}
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_tokens_of_a_stream(size: int) -> None:
+    """However many of them an event has; two choices at the same time."""
+    said, events = spelling(KEY), list[dict[str, Any]]()
+    for at in range(0, len(said), size):
+        content = said[at : at + size]
+        events += ({"choices": [{"index": index, "logprobs": {"content": content}}]} for index in (0, 1))
+    stream = b"".join(b"data: %b\n\n" % json.dumps(event).encode() for event in events)
+    (data,) = answered(stream)
+
+    new = [json.loads(event[6:])["choices"][0] for event in data.split(b"\n\n") if event]
+    found = [token for choice in new if choice["index"] == 1 for token in choice["logprobs"]["content"]]
+    assert found == [without(said[0], MARK), *(without(each, "") for each in said[1:])]
+
+
+def test_bytes_alone() -> None:
+    """In numbers, of whatever size; what is no list of bytes is left."""
+    spaced = b'{ "token": "x", "bytes" : [ %b ] }' % b" ,\n".join(b"%d" % byte for byte in KEY.encode())
+    others = b'{"bytes": [1, 256], "numbers": [%b]}' % b",".join(b"%d" % byte for byte in KEY.encode())
+
+    assert answered(spaced) == [b'{ "token": "x", "bytes" : [] }']
+    assert answered(others) == [others]
+
+
+def test_words_and_segments_of_a_transcript() -> None:
+    """Each kind is one text; what it has besides stays."""
+    words = [{"word": word, "start": 1.5, "end": 2} for word in ("My", KEY[:6], KEY[6:], "end")]
+    segments = [{"id": 0, "text": f"My {KEY[:9]}"}, {"id": 1, "text": f"{KEY[9:]} end"}]
+    (data,) = answered(json.dumps({"text": f"My {KEY} end", "words": words, "segments": segments}).encode())
+
+    told = json.loads(data)
+    assert told["text"] == f"My {MARK} end"
+    assert [word["word"] for word in told["words"]] == ["My", MARK, "", "end"]
+    assert told["segments"] == [{"id": 0, "text": f"My {MARK}"}, {"id": 1, "text": " end"}]
+
+
+def test_tokens_of_a_completion() -> None:
+    """The older form has them as strings."""
+    (data,) = answered(json.dumps({"choices": [{"logprobs": {"tokens": ["a ", KEY[:3], KEY[3:]]}}]}).encode())
+
+    assert json.loads(data)["choices"][0]["logprobs"]["tokens"] == ["a ", MARK, ""]
 
 
 def test_a_stream_of_plain_text() -> None:

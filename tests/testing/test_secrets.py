@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 import re
+import sys
+import threading
 from typing import Any
 
 import pytest
@@ -87,15 +89,95 @@ def test_the_environment_of_the_process_is_the_default(monkeypatch: pytest.Monke
 def test_keys_are_learned_from_headers(header: str, value: str) -> None:
     """With their scheme or without; nothing else of the headers is."""
     secrets = Secrets({})
-    secrets.learn({header: value, "user-agent": "some-agent/1.0", "x-other": "Bearer 1234567890"})
+    secrets.learn([(header, value), ("user-agent", "some-agent/1.0"), ("x-other", "Bearer 1234567890")])
 
     assert known(secrets) == {KEY.encode()}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "keys"),
+    [
+        ("X-Goog-Api-Key", "correct-horse", {b"correct-horse"}),
+        ("Ocp-Apim-Subscription-Key", "correct-horse", {b"correct-horse"}),
+        ("x-webhook-secret", "correct horse battery", {b"correct horse battery", b"correct+horse+battery"}),
+        ("apikey", "correct-horse", {b"correct-horse"}),
+        ("Proxy-Authorization", "Negotiate  correct-horse", {b"correct-horse"}),
+        (
+            "Authorization",
+            "Basic c3ZjOm9wZW4gc2VzYW1l",
+            {b"c3ZjOm9wZW4gc2VzYW1l", b"open sesame", b"open+sesame"},
+        ),
+        ("Authorization", "basic Y29ycmVjdC1ob3JzZTo=", {b"Y29ycmVjdC1ob3JzZTo=", b"correct-horse"}),
+        ("Authorization", "Basic not-base-64!", {b"not-base-64!"}),
+        ("Idempotency-Key", "stainless-python-retry-1", set()),
+        ("x-monkey", "correct-horse", set()),
+        (
+            "?",
+            "key=correct-horse&Subscription-Key=a%2Fb+c%2Fd.e&sig=short",
+            {b"correct-horse", b"a/b c/d.e", b"a/b+c/d.e"},
+        ),
+        ("?", "code=correct-horse&after=file-123456789&limit=10000000", {b"correct-horse"}),
+    ],
+)
+def test_which_headers_and_parameters_hold_keys(name: str, value: str, keys: set[bytes]) -> None:
+    """By their names, behind a scheme or alone; the password in ``Basic`` too, or the user without one."""
+    secrets = Secrets({})
+    secrets.learn([(name, value)])
+
+    assert known(secrets) == keys
+
+
+@pytest.mark.parametrize(
+    "sent", [("authorization", "Bearer {{secret:answer-1}}"), ("?", "page_token={{secret:1}}")]
+)
+def test_a_placeholder_is_no_key(sent: tuple[str, str]) -> None:
+    """A test has taken it from a replayed answer."""
+    secrets = Secrets({})
+    secrets.learn([sent])
+
+    assert len(secrets) == 0
+
+
+def test_the_environment_can_be_read_again() -> None:
+    """What was known stays so, also what is gone; what came gets its name."""
+    environ = {"MY_KEY": KEY}
+    secrets = Secrets(environ)
+    environ |= {"LATE_TOKEN": "violet-harbor", "MY_KEY": "another-key", "A_KEY": KEY}
+    secrets.look_around()
+
+    assert known(secrets) == {KEY.encode(), b"violet-harbor", b"another-key"}
+    assert stand_in(secrets, "violet-harbor") == "{{env:LATE_TOKEN}}"
+    assert stand_in(secrets, KEY) == "{{env:MY_KEY}}"
+
+
+def test_no_value_is_lost_between_threads() -> None:
+    """What several learn at the same time, all is looked for: whichever of them is the last."""
+    every = [Secrets({}) for _ in range(1500)]
+    start = threading.Barrier(4)
+
+    def learn(number: int) -> None:
+        for secrets in every:
+            start.wait()
+            secrets.learn([("api-key", f"the-key-of-{number}")])
+
+    threads = [threading.Thread(target=learn, args=(number,)) for number in range(4)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+
+    assert {len(known(secrets)) for secrets in every} == {4}
 
 
 def test_short_keys_in_headers_are_no_secrets() -> None:
     """``EMPTY`` and the like, which servers without keys are given."""
     secrets = Secrets({})
-    secrets.learn({"authorization": "Bearer EMPTY"})
+    secrets.learn([("authorization", "Bearer EMPTY")])
 
     assert known(secrets) == set()
 
@@ -103,7 +185,7 @@ def test_short_keys_in_headers_are_no_secrets() -> None:
 def test_a_key_that_the_environment_has_keeps_its_name() -> None:
     """However often it is seen."""
     secrets = Secrets({"MY_KEY": KEY})
-    secrets.learn({"api-key": KEY})
+    secrets.learn([("api-key", KEY)])
 
     assert stand_in(secrets, KEY) == "{{env:MY_KEY}}"
 
@@ -218,6 +300,10 @@ def test_placeholders_are_known_whoever_made_them(text: str) -> None:
         ("customer_credentials", "openai", "region"),
         ("credential_override", "openai", "deep", 3, "er"),
         ("customer_api_keys", "gpt-5.5"),
+        ("?", "key"),
+        ("?", "Subscription-Key"),
+        ("?", "sig"),
+        ("?", "api_key"),
     ],
 )
 def test_fields_that_hold_secrets(path: tuple[Any, ...]) -> None:
@@ -243,6 +329,8 @@ def test_fields_that_do_not(name: str) -> None:
     """Names that only look alike survive; so does what is inside of an object of a name, as in a schema."""
     assert not is_field_of_secrets((name,))
     assert not is_field_of_secrets(("password", name))
+    assert not is_field_of_secrets(("?", f"page_{name}s"))
+    assert not is_field_of_secrets(("?", "page_token"))
     assert not is_field_of_secrets(())
 
 
@@ -253,6 +341,7 @@ def test_words_in_such_fields_are_not_looked_for_elsewhere(value: str) -> None:
     """They would be replaced all over the file."""
     assert not is_credential(value)
     assert is_credential("a1b2c3d4e5f6")
+    assert is_credential("correct-horse-battery-staple")
 
 
 # -- shapes

@@ -1,0 +1,66 @@
+"""Requests that hold what became known as a secret only after they were sent.
+
+Written without it, such a request could never be played: the same test would send it as it was, before
+anything gives the secret away. What an earlier answer gave away is no trouble, for a replayed one brings the
+placeholder.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ._plain import canonical
+from .gate import leaks
+from .secrets import PLACEHOLDER
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ._seen import Seen
+    from .recording import Question, Recorded
+    from .redact import Redactor
+    from .rules import Rules
+
+
+__all__ = ["late"]
+
+
+def late(kept: Sequence[Seen], written: Sequence[Recorded], rules: Rules, redactor: Redactor) -> list[str]:
+    """What is wrong with those of *kept* that a replay would not recognise, a text for each.
+
+    *written* is the same calls, as *redactor* has made them to be written.
+    """
+    changed = [
+        (seen, each.question)
+        for seen, each in zip(kept, written, strict=True)
+        if rules.key(seen.masked) != rules.key(each.question)
+    ]
+    return [
+        _told(seen, rules, redactor)
+        for seen, question in changed
+        if _replayed(seen, kept, rules, redactor) != _blank(question, rules)
+    ]
+
+
+def _replayed(seen: Seen, kept: Sequence[Seen], rules: Rules, redactor: Redactor) -> bytes:
+    """What *seen* would ask if the answers before it were replayed."""
+    fresh = redactor.anew()
+    for other in kept:
+        if other.answer is not None and other.landed < seen.sent:
+            fresh.answer(other.answer)
+    return _blank(fresh.question(seen.masked), rules)
+
+
+def _blank(question: Question, rules: Rules) -> bytes:
+    return PLACEHOLDER.sub(b"", canonical(rules.compared(question)).encode())
+
+
+def _told(seen: Seen, rules: Rules, redactor: Redactor) -> str:
+    found = leaks(canonical(rules.compared(seen.masked).tree), redactor.secrets)
+    holds = "; ".join(f"{leak.place.removeprefix('$.')} holds {leak.what}" for leak in found[:3])
+    return (
+        f"{seen}: {holds or 'it holds a secret'}, which became known only after the request was sent. A "
+        "replay would not recognise the request, so that nothing is saved. Name the secret beforehand, with "
+        "redact=[...] or in an environment variable that ends in _KEY, _TOKEN, _SECRET or _PASSWORD."
+    )

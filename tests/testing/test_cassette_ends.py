@@ -1,0 +1,369 @@
+"""How live calls end, and what a cassette makes of it: streams left open, failures, retries, races, cancelling."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import random
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import openai
+import pytest
+
+from respan_openai import AsyncRespanTransport, Gateway, Hedge, Retry, wrap
+from respan_openai.testing import Cassette, CassetteMismatch, Options, cassette
+from tests.local_support import COMPLETION, answer, listening
+from tests.testing.test_cassette import HELLO, KEY, NOWHERE, ask, client, numbered
+
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from tests.local_support import Upstream
+
+
+BUSY = {"error": {"message": "busy"}}
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    """A gateway on a loopback socket that answers each request differently."""
+    with listening() as server:
+        server.respond = numbered(server)
+        yield server
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Of a cassette that is not there yet."""
+    return tmp_path / "calls.json"
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    """Opens when the test is over: answers that wait for it do not come before."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def recorded(path: Path) -> list[Any]:
+    """The calls in the file."""
+    return json.loads(path.read_text())["calls"]
+
+
+def gateway_at(base_url: str) -> Gateway:
+    return Gateway(KEY, base_url.replace("/v1", "/api"))
+
+
+def awaiting(base_url: str, *, timeout: float = 20, **options: Any) -> openai.AsyncOpenAI:
+    """Same as ``client``, awaited; *options* are those of ``wrap``."""
+    inner = openai.AsyncOpenAI(api_key="canary-provider-key-33333", timeout=timeout)
+    return wrap(inner, gateway=gateway_at(base_url), **options)
+
+
+async def aask(asked: openai.AsyncOpenAI, text: str = "hello") -> str | None:
+    messages: Any = [{"role": "user", "content": text}]
+    return (await asked.chat.completions.create(model="m", messages=messages)).choices[0].message.content
+
+
+def holding(upstream: Upstream, gate: threading.Event, *numbers: int) -> threading.Event:
+    """Let *upstream* answer the requests *numbers* behind *gate*; the event returned says that one is there."""
+    respond, arrived = upstream.respond, threading.Event()
+
+    def held(wfile: Any, raw: bytes) -> None:
+        if len(upstream.received) in numbers:
+            arrived.set()
+            gate.wait(20)
+        respond(wfile, raw)
+
+    upstream.respond = held
+    return arrived
+
+
+def failing(upstream: Upstream, *numbers: int, status: int = 500) -> None:
+    """Let *upstream* refuse the requests *numbers*, counted from 1."""
+    respond = upstream.respond
+
+    def refused(wfile: Any, raw: bytes) -> None:
+        if len(upstream.received) in numbers:
+            answer(wfile, status, BUSY, "Retry-After-Ms: 1")
+        else:
+            respond(wfile, raw)
+
+    upstream.respond = refused
+
+
+# -- streams that nobody read to their end
+
+
+def test_a_stream_that_is_still_open(upstream: Upstream, path: Path) -> None:
+    """What came of it until then is its recording, and a good file is not replaced by an empty one."""
+    for mode, url in (("once", upstream.base_url), ("rewrite", upstream.base_url), ("none", NOWHERE)):
+        with cassette(path, mode=mode):
+            stream = client(url).chat.completions.create(model="m", messages=HELLO, stream=True)
+            assert next(iter(stream)).choices[0].delta.content == "a"
+
+        assert [call["response"]["end"] for call in recorded(path)] == ["closed"]
+
+
+def test_an_awaited_stream_that_is_left(upstream: Upstream, path: Path) -> None:
+    """``break`` alone closes nothing at once, and is enough."""
+
+    async def first(url: str, mode: str) -> str | None:
+        async with awaiting(url) as asked:
+            with cassette(path, mode=mode):
+                stream = await asked.chat.completions.create(model="m", messages=HELLO, stream=True)
+                async for chunk in stream:
+                    return chunk.choices[0].delta.content
+        return None
+
+    assert [asyncio.run(first(upstream.base_url, "once")), asyncio.run(first(NOWHERE, "none"))] == ["a", "a"]
+    assert len(recorded(path)) == 1
+
+
+def test_a_call_that_is_still_under_way(upstream: Upstream, path: Path, gate: threading.Event) -> None:
+    """It has no answer to record: that is told, and the file stays as it was."""
+    with cassette(path, mode="once"):
+        ask(client(upstream.base_url))
+    before, arrived = path.read_bytes(), holding(upstream, gate, 2)
+
+    tape = Cassette(path, Options(mode="rewrite")).start()
+    thread = threading.Thread(target=ask, args=(client(upstream.base_url), "late"))
+    thread.start()
+    assert arrived.wait(20)
+    [problem] = tape.stop()
+    gate.set()
+    thread.join()
+
+    assert "call #1 (POST /chat/completions) was still under way" in problem
+    assert path.read_bytes() == before
+
+
+def test_a_call_under_way_after_a_failure(upstream: Upstream, path: Path, gate: threading.Event) -> None:
+    """Is no further trouble, also where the others are saved all the same."""
+    arrived = holding(upstream, gate, 2)
+    tape = Cassette(path, Options(mode="once", save="always")).start()
+    asked = client(upstream.base_url)
+    ask(asked)
+    thread = threading.Thread(target=ask, args=(asked, "late"))
+    thread.start()
+    assert arrived.wait(20)
+
+    assert tape.stop(passed=False) == []
+    gate.set()
+    thread.join()
+    assert len(recorded(path)) == 1
+
+
+# -- calls that somebody gave up
+
+
+def test_a_call_that_is_cancelled(upstream: Upstream, path: Path, gate: threading.Event) -> None:
+    """Nothing was answered that could be played, so that the recording is refused and says what to do."""
+    arrived = holding(upstream, gate, 1)
+
+    async def main() -> None:
+        async with awaiting(upstream.base_url) as asked:
+            task = asyncio.ensure_future(aask(asked))
+            await asyncio.to_thread(arrived.wait, 20)
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    said = r"call #1 \(POST /chat/completions\) ended with CancelledError.*fault"
+    with pytest.raises(CassetteMismatch, match=said), cassette(path, mode="once"):
+        asyncio.run(main())
+
+    assert not path.exists()
+
+
+def test_an_error_that_is_none_of_the_library(path: Path) -> None:
+    """It could not be raised again as what it was."""
+
+    def broken(_request: Any) -> Any:
+        raise ZeroDivisionError
+
+    with httpx2.Client(transport=httpx2.MockTransport(broken)) as http:
+        asked = wrap(openai.OpenAI(api_key="k", http_client=http, max_retries=0), gateway=gateway_at(NOWHERE))
+        with (
+            pytest.raises(CassetteMismatch, match="ended with ZeroDivisionError"),
+            cassette(path, mode="once"),
+            suppress(Exception),
+        ):
+            ask(asked)
+
+    assert not path.exists()
+
+
+def test_a_timeout_of_the_client(upstream: Upstream, path: Path, gate: threading.Event) -> None:
+    """An awaited call is cancelled when its time is over: for whoever asked a timeout, live and played."""
+    holding(upstream, gate, 1)
+
+    async def timed_out(url: str, seconds: float) -> None:
+        async with awaiting(url, timeout=seconds, retry=Retry(attempts=1)) as asked:
+            with pytest.raises(openai.APITimeoutError):
+                await aask(asked)
+
+    with cassette(path, mode="once"):
+        asyncio.run(timed_out(upstream.base_url, 0.1))
+    with cassette(path):
+        asyncio.run(timed_out(NOWHERE, 20))
+
+    assert [call["error"]["type"] for call in recorded(path)] == ["ReadTimeout"]
+
+
+EAGER = Hedge(samples=1, floor=0.02, quantile=0.5, budget=1.0)
+
+
+@pytest.mark.parametrize("slower", [2, 3])
+def test_the_slower_of_two_tasks_is_not_recorded(
+    upstream: Upstream, path: Path, gate: threading.Event, slower: int
+) -> None:
+    """It was cancelled, and the call was answered: played, the call is made once."""
+    first = threading.Event()
+    holding(upstream, gate if slower == 2 else first, 2)
+    arrived = holding(upstream, gate if slower == 3 else threading.Event(), slower)
+    threading.Thread(target=lambda: arrived.wait(20) and first.set()).start()
+
+    async def both(url: str, mode: str) -> list[str | None]:
+        async with awaiting(url, hedge=EAGER) as asked:
+            with cassette(path, mode=mode):
+                return [await aask(asked, "one"), await aask(asked, "two")]
+
+    answers = asyncio.run(both(upstream.base_url, "once"))
+    assert len(upstream.received) == 3
+    assert asyncio.run(both(NOWHERE, "none")) == answers
+
+
+@pytest.mark.parametrize("lands", [True, False])
+def test_the_slower_of_two_threads_is_not_recorded(
+    upstream: Upstream, path: Path, gate: threading.Event, lands: bool
+) -> None:
+    """Whether it is answered before the cassette is saved, or not."""
+    holding(upstream, gate, 2)
+
+    def both(url: str) -> list[str | None]:
+        asked = wrap(openai.OpenAI(api_key="k"), gateway=gateway_at(url), hedge=EAGER)
+        return [ask(asked, "one"), ask(asked, "two")]
+
+    with cassette(path, mode="once"):
+        assert both(upstream.base_url) == ["answer 1", "answer 3"]
+        if lands:
+            gate.set()
+            for thread in [each for each in threading.enumerate() if "hedge" in each.name]:
+                thread.join(20)
+    with cassette(path):
+        assert both(NOWHERE) == ["answer 1", "answer 3"]
+
+
+# -- failures, and the same question once more
+
+
+def test_a_failure_that_the_test_has_seen(upstream: Upstream, path: Path) -> None:
+    """Who asks again himself makes another call, and the failure of the first is played as well."""
+    failing(upstream, 1)
+
+    def twice(url: str) -> str | None:
+        asked = wrap(openai.OpenAI(api_key="k"), gateway=gateway_at(url), retry=Retry(attempts=1))
+        with pytest.raises(openai.InternalServerError):
+            ask(asked)
+        return ask(asked)
+
+    with cassette(path, mode="once"):
+        assert twice(upstream.base_url) == "answer 2"
+    with cassette(path):
+        assert twice(NOWHERE) == "answer 2"
+
+
+def test_calls_that_ask_the_same_at_once(upstream: Upstream, path: Path, gate: threading.Event) -> None:
+    """The failure of one is not made up for by the answer of the other."""
+    failing(upstream, 1)
+    arrived = holding(upstream, gate, 2)
+    asked = wrap(openai.OpenAI(api_key="k"), gateway=gateway_at(upstream.base_url), retry=Retry(attempts=1))
+
+    with cassette(path, mode="once"):
+        with pytest.raises(openai.InternalServerError):
+            ask(asked)
+        thread = threading.Thread(target=ask, args=(asked,))
+        thread.start()
+        assert arrived.wait(20)
+        gate.set()
+        thread.join()
+
+    assert [call["response"]["status"] for call in recorded(path)] == [500, 200]
+
+
+@pytest.mark.parametrize(("repeats", "kept"), [(1, [200]), (0, [500, 200])])
+def test_retries_of_the_sdk(upstream: Upstream, path: Path, repeats: int, kept: list[int]) -> None:
+    """What passes by the gateway is repeated by the SDK, and says so; who repeats it himself makes two calls."""
+    upstream.respond = lambda wfile, _raw: answer(wfile, 200, {"created": 1, "data": []})
+    failing(upstream, 1)
+
+    def draw(url: str) -> None:
+        inner = openai.OpenAI(api_key="k", base_url=url, max_retries=repeats)
+        asked = wrap(inner, gateway=gateway_at(NOWHERE))
+        if not repeats:
+            with pytest.raises(openai.InternalServerError):
+                asked.images.generate(prompt="a fox", model="i")
+        asked.images.generate(prompt="a fox", model="i")
+
+    with cassette(path, mode="once"):
+        draw(upstream.base_url)
+    assert [call["response"]["status"] for call in recorded(path)] == kept
+    with cassette(path):
+        draw(NOWHERE)
+
+
+# -- bodies
+
+
+def test_a_body_that_can_only_be_awaited(path: Path) -> None:
+    """It is read before it is compared, and sent from memory then."""
+    received: list[bytes] = []
+
+    async def respond(request: httpx2.Request) -> httpx2.Response:
+        received.append(await request.aread())
+        return httpx2.Response(200, json=COMPLETION)
+
+    async def said(mode: str, text: str) -> int:
+        async def body() -> AsyncIterator[bytes]:
+            yield b'{"model":"m","messages":'
+            yield json.dumps([{"role": "user", "content": text}]).encode() + b"}"
+
+        transport = AsyncRespanTransport(httpx2.MockTransport(respond), gateway=gateway_at(NOWHERE))
+        async with httpx2.AsyncClient(transport=transport) as http:
+            with cassette(path, mode=mode):
+                answered = await http.post("https://api.openai.com/v1/chat/completions", content=body())
+                return answered.status_code
+
+    assert asyncio.run(said("once", "one")) == 200
+    question = {"model": "m", "messages": [{"role": "user", "content": "one"}]}
+    assert [json.loads(each) for each in received] == [question]
+    assert recorded(path)[0]["request"]["json"] == question
+    assert asyncio.run(said("none", "one")) == 200
+    with pytest.raises(CassetteMismatch, match=r"messages\[0\]"):
+        asyncio.run(said("none", "two"))
+
+
+def test_an_answer_that_cannot_be_unpacked(upstream: Upstream, path: Path) -> None:
+    """Up to where it can be it is kept, and breaks off there again."""
+    packed = gzip.compress(json.dumps([random.Random(seed).random() for seed in range(500)]).encode())
+    broken = packed[:2000] + b"garbage" + packed[2000:]
+    upstream.respond = lambda wfile, _raw: answer(wfile, 200, broken, "Content-Encoding: gzip")
+    reasons: list[str] = []
+    for mode, url in (("once", upstream.base_url), ("none", NOWHERE)):
+        with cassette(path, mode=mode):
+            asked = wrap(openai.OpenAI(api_key="k"), gateway=gateway_at(url), retry=Retry(attempts=1))
+            with pytest.raises(openai.APIConnectionError) as caught:
+                ask(asked)
+            reasons.append(str(caught.value))
+
+    assert "DecodingError" in reasons[0]
+    assert "DecodingError" in reasons[1]
+    assert [call["error"]["type"] for call in recorded(path)] == ["DecodingError"]
