@@ -115,7 +115,8 @@ class Fallback:
     reason and never otherwise; in them a string stands for another model at the gateway.
 
     Args:
-        targets: ``DIRECT``, ``Provider``, ``Gateway``, ``OpenRouter``: asked in this order if the gateway fails.
+        targets: ``DIRECT``, ``Provider``, ``Gateway``, ``OpenRouter``: asked in this order if the gateway
+            fails.
         on_context: Asked if the prompt is longer than the model's context (``context_length_exceeded``).
         on_content: Asked if a content filter refused the prompt (``content_filter``,
             ``content_policy_violation``). Empty unless you decide otherwise: it is a way around moderation.
@@ -185,6 +186,12 @@ def _list(entries: Iterable[object], name: str) -> tuple[Any, ...]:
 
 
 def _checked(entry: object, *, model: bool) -> object:
+    if isinstance(entry, Provider) and entry.needs_gateway:
+        kind = type(entry).__name__
+        raise ConfigError(
+            f"{kind}({entry.name!r}) is asked through a transport of its own, which clients do not use. "
+            f"Put a gateway around it: fallbacks=[LocalGateway([{kind}(...)])]."
+        )
     if isinstance(entry, Gateway | Provider | _Direct) or (model and isinstance(entry, str) and entry):
         return entry
     also = ", or the name of another model" if model else ""

@@ -17,11 +17,12 @@ from ._params import CONTAINERS, NAMES, check_explicit, decode_header, merge
 from ._secret import secret_from
 from ._warn import warn
 from .exceptions import ConfigError, ParamsError, RespanError
-from .targets import Gateway, checked_base
+from .targets import Endpoint, Gateway, checked_base, host_header
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from typing import Self
 
     from ._core.call import Call, Raw
 
@@ -31,6 +32,8 @@ __all__ = ["OpenRouter"]
 HOSTED = "https://openrouter.ai/api/v1"
 
 _KEY_VARIABLES = ("OPENROUTER_API_KEY",)
+
+_RESPONSES = "/responses"
 
 # Limits of reference 004.
 _MOST_PAIRS, _LONGEST_KEY, _LONGEST_VALUE, _LONGEST_ID = 16, 64, 512, 256
@@ -77,7 +80,7 @@ _TRACE = {
 _CUSTOMER_OBSERVES = frozenset({"customer_identifier", "group_identifier", "name", "email", "metadata"})
 
 
-class OpenRouter(Gateway):
+class OpenRouter(Endpoint, Gateway):
     """OpenRouter in the gateway's place, for ``/chat/completions`` and ``/responses``; the rest passes through.
 
     Respan's parameters are translated: ``fallback_models`` -> ``models``, ``exclude_providers`` ->
@@ -100,7 +103,7 @@ class OpenRouter(Gateway):
 
     name = "openrouter"
     prefill = False
-    paths = frozenset({"/chat/completions", "/responses"})
+    paths = frozenset({"/chat/completions", _RESPONSES})
 
     def __init__(
         self,
@@ -111,16 +114,15 @@ class OpenRouter(Gateway):
         title: str | None = None,
         headers: Iterable[str] = (),
     ) -> None:
-        base = checked_base(base_url)
-        self._base = base if urlsplit(base).path else base + "/api/v1"
+        self._base = _base_of(base_url)
         self._key = secret_from(api_key, _KEY_VARIABLES, what="OpenRouter")
         self._rule = HeaderRule(headers, target=self.name)
-        self._fixed: Raw = [
+        self._fixed = [
             (name, header_value(value, what=name.decode()))
             for name, value in ((b"HTTP-Referer", referer), (b"X-Title", title))
             if value is not None
         ]
-        self._host = (b"Host", urlsplit(self._base).netloc.encode())
+        self._host = host_header(self._base)
 
     def build(self, call: Call) -> Outgoing:
         """The request for *call*, in OpenRouter's dialect.
@@ -136,15 +138,24 @@ class OpenRouter(Gateway):
         kept, _, carriers = self._rule.split(call.headers)
         body = translated(call, carriers)
         _check_stateless(call.path, body)
-        own = [(name, value) for name, value in kept if not name.lower().startswith(b"x-respan-")]
-        bearer = (b"Authorization", b"Bearer " + self._key.reveal().encode())
         model = body.get("model")
-        return Outgoing(
-            self._base + call.path,
-            [self._host, *own, *self._fixed, bearer],
-            dump_object(body),
-            model if isinstance(model, str) else None,
-        )
+        return self._outgoing(call.path, kept, dump_object(body), model if isinstance(model, str) else None)
+
+    def outgoing(self, path: str, headers: Raw, body: bytes, model: str) -> Outgoing:
+        """The request for *path* with *body*, in which nothing is translated.
+
+        Raises:
+            ParamsError: if it needs state, which OpenRouter's Responses do not keep.
+        """
+        if path == _RESPONSES:
+            _check_stateless(path, parse_object(body))
+        return super().outgoing(path, headers, body, model)
+
+    def with_credential(self, key: str, base_url: str | None = None) -> Self:
+        """As for a provider; ``/api/v1`` is appended to a bare origin."""
+        other = super().with_credential(key, None if base_url is None else _base_of(base_url))
+        vars(other).pop("_known_health", None)  # that of this key and address
+        return other
 
     def unfit(self, call: Call) -> str | None:
         """Why *call* cannot be put in OpenRouter's words; ``None`` if it can."""
@@ -153,6 +164,11 @@ class OpenRouter(Gateway):
         except RespanError as exc:
             return str(exc)
         return None
+
+
+def _base_of(base_url: str) -> str:
+    base = checked_base(base_url)
+    return base if urlsplit(base).path else base + "/api/v1"
 
 
 def translated(call: Call, carriers: Iterable[str] = ()) -> dict[str, Any]:
@@ -269,7 +285,7 @@ def _fitting(metadata: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _check_stateless(path: str, body: Mapping[str, Any]) -> None:
-    if path != "/responses":
+    if path != _RESPONSES:
         return
     for name in ("store", "previous_response_id"):
         if body.get(name):

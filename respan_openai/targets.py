@@ -7,6 +7,7 @@ taken from an allow-list, never copied and thinned out.
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -31,13 +32,14 @@ from ._core.health import health_of
 from ._core.origin import origin_of, same_origin
 from ._headers import HeaderRule, header_value
 from ._params import CONTAINERS, HEADER, NAMES
-from ._secret import LateSecret, secret_from
+from ._secret import LateSecret, Secret, secret_from
 from ._warn import warn
 from .exceptions import ConfigError, ParamsError
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import Self
 
     from ._azure import Deployment
     from ._core.call import Call
@@ -154,7 +156,7 @@ class Gateway:
         self._key = secret_from(api_key, _KEY_VARIABLES, what=type(self).__name__)
         self._forward_credentials = forward_credentials
         self._rule = HeaderRule(headers, target=self.name)
-        self._host = (b"Host", urlsplit(self._base).netloc.encode())
+        self._host = host_header(self._base)
         self._route = None if route_provider is None else header_value(route_provider, what="route_provider")
         self._beta = _beta_header(beta)
         self._recipes: dict[bytes, _Recipe] = {}
@@ -274,15 +276,57 @@ class Gateway:
         return Ambient({"credential_override": {selector: credential}}).under(params)
 
 
-class Provider:
+class Endpoint:
+    """An address, and a key that goes there alone; requests to it are in its own words already."""
+
+    _base: str
+    _key: Secret
+    _host: tuple[bytes, bytes]
+    _rule: HeaderRule
+    _fixed: Raw
+
+    def outgoing(self, path: str, headers: Raw, body: bytes, model: str) -> Outgoing:
+        """The request for *path*.
+
+        Args:
+            path: Below the address.
+            headers: Those that came in; what passes the allow-list is sent.
+            body: Sent as it is.
+            model: The endpoint's name for the one that is asked for, as it stands in *body*.
+
+        Raises:
+            ParamsError: if this endpoint has no place for the model or a field.
+        """
+        return self._outgoing(path, self._rule.split(headers).kept, body, model)
+
+    def with_credential(self, key: str, base_url: str | None = None) -> Self:
+        """The same with another key, at another address if one is given; this one does not change.
+
+        Raises:
+            ConfigError: if the key or the URL cannot be used.
+        """
+        other = copy.copy(self)
+        base = self._base if base_url is None else checked_base(base_url)
+        secret = secret_from(key, (), what=type(self).__name__)
+        vars(other).update(_key=secret, _base=base, _host=host_header(base))
+        return other
+
+    def _outgoing(self, path: str, kept: Raw, body: bytes | None, model: str | None) -> Outgoing:
+        own = [(name, value) for name, value in kept if not name.lower().startswith(b"x-respan-")]
+        bearer = (b"Authorization", b"Bearer " + self._key.reveal().encode())
+        return Outgoing(self._base + path, [self._host, *own, *self._fixed, bearer], body, model)
+
+
+class Provider(Endpoint):
     """Any endpoint that speaks OpenAI's HTTP interface, with a key of its own.
 
     Args:
         name: In records, in the model prefix ``name/`` and in ``X-Respan-Route-Provider``.
         base_url: With the version, as openai-python takes it: ``https://api.openai.com/v1``.
-        api_key: Sent as bearer token, to this origin only; or a function that returns it, asked at each attempt.
-        models: As a fallback: model asked for to this provider's name for it. A name that is not in it is sent as
-            it is, without a prefix that is this provider's name.
+        api_key: Sent as bearer token, to this origin only; or a function that returns it, asked at each
+            attempt.
+        models: As a fallback: model asked for to this provider's name for it. A name that is not in it is sent
+            as it is, without a prefix that is this provider's name.
         overrides: As a fallback: fields of the body to set; ``openai.omit`` takes one out:
             ``{"temperature": omit}``.
         headers: Names of request headers to forward besides the SDK's own.
@@ -295,6 +339,9 @@ class Provider:
     paths = Gateway.paths
     guards = False
     direct = False
+
+    #: Whether it takes a ``LocalGateway`` to ask it, because no HTTP client reaches it by its URL.
+    needs_gateway = False
 
     def __init__(
         self,
@@ -312,7 +359,8 @@ class Provider:
         self._base = checked_base(base_url)
         self._key = secret_from(api_key, (), what=f"Provider({name!r})")
         self._rule = HeaderRule(headers, target=name)
-        self._host = (b"Host", urlsplit(self._base).netloc.encode())
+        self._host = host_header(self._base)
+        self._fixed = []
         self._models = _mapping(models, "models", of=str)
         self._overrides = _mapping(overrides, "overrides", of=object)
 
@@ -329,10 +377,6 @@ class Provider:
         """Models asked for, and this provider's names for them."""
         return self._models
 
-    def outgoing(self, path: str, headers: Raw, body: bytes) -> Outgoing:
-        """The request for *path* with *body*; *headers* are those that came in, and pass the allow-list."""
-        return self._outgoing(path, self._rule.split(headers).kept, body, string_field(body, "model"))
-
     def build(self, call: Call) -> Outgoing:
         """The request for *call* as a fallback: Respan's parameters left out, the model translated."""
         kept, framing, _ = self._rule.split(call.headers)
@@ -342,7 +386,7 @@ class Provider:
         body = parse_object(stripped(call.path, call.body) or call.body) | self._overrides
         model = body.get("model")
         if isinstance(model, str):
-            body["model"] = model = self._models.get(model, model.removeprefix(f"{self.name}/"))
+            body["model"] = model = self._named(model)
         left_out = {name for name, value in self._overrides.items() if type(value) in _OMITTED}
         sent_body = {name: value for name, value in body.items() if name not in left_out}
         return self._outgoing(
@@ -359,10 +403,9 @@ class Provider:
             return "its model stands in a body that is not JSON, and cannot be translated"
         return unfit_elsewhere(call)
 
-    def _outgoing(self, path: str, kept: Raw, body: bytes | None, model: str | None) -> Outgoing:
-        own = [(name, value) for name, value in kept if not name.lower().startswith(b"x-respan-")]
-        bearer = (b"Authorization", b"Bearer " + self._key.reveal().encode())
-        return Outgoing(self._base + path, [self._host, *own, bearer], body, model)
+    def _named(self, model: str) -> str:
+        name: str = self._models.get(model, model.removeprefix(f"{self.name}/"))
+        return name
 
 
 def _mapping(value: object, name: str, *, of: type) -> dict[str, Any]:
@@ -425,6 +468,11 @@ def gateway_base(base_url: str | None) -> str:
         base_url = os.environ.get(source, HOSTED)
     base = checked_base(base_url, source=source)
     return base if urlsplit(base).path else base + "/api"
+
+
+def host_header(base: str) -> tuple[bytes, bytes]:
+    """The header ``Host`` for requests below *base*."""
+    return b"Host", urlsplit(base).netloc.encode()
 
 
 def checked_base(base_url: str, *, source: str = "base_url") -> str:

@@ -8,6 +8,7 @@ import openai
 import pytest
 
 from respan_openai import ConfigError, OpenRouter, ParamsError, RespanWarning, params, wrap
+from respan_openai._core.call import Call
 
 
 @pytest.fixture
@@ -238,6 +239,34 @@ async def test_azure_clients_have_no_models_there(caller, served, provider, rout
         await caller.chat(client)
 
     assert served.seen == []
+
+
+def test_with_another_credential() -> None:
+    """A copy for one call: key, address and what is known of them are its own, all else is the original's."""
+    call = Call("POST", "", b"/chat/completions", "/chat/completions", [], b"{}")
+    mine = OpenRouter("or-mine", title="Mine")
+    known = mine.health(call)
+    theirs = mine.with_credential("or-theirs", "https://their.example")
+
+    assert theirs.base_url == "https://their.example/api/v1"
+    assert theirs.holds("or-theirs")
+    assert theirs.health(call) is not known
+    assert (b"X-Title", b"Mine") in theirs.outgoing("/responses", [], b"{}", "m").headers
+    assert (mine.base_url, mine.holds("or-mine")) == ("https://openrouter.ai/api/v1", True)
+    assert mine.health(call) is known
+
+
+def test_a_body_in_its_own_words() -> None:
+    """Nothing is translated, from whichever carrier; what needs state is refused before it is sent."""
+    router, headers = OpenRouter("or-canary"), [(b"X-Data-Respan-Params", b"e30="), (b"Accept", b"*/*")]
+    body = b'{"model":"m","input":"a","customer_identifier":"u"}'
+    outgoing = router.outgoing("/responses", headers, body, "m")
+
+    assert (outgoing.body, outgoing.model) == (body, "m")
+    assert [name for name, _ in outgoing.headers] == [b"Host", b"Accept", b"Authorization"]
+    with pytest.raises(ParamsError, match="stateless") as caught:
+        router.outgoing("/responses", headers, b'{"model":"m","store":true}', "m")
+    assert caught.value.param == "store"
 
 
 async def test_streams(caller, served, router) -> None:

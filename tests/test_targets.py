@@ -357,7 +357,7 @@ def test_a_provider_builds_its_own_request() -> None:
         (b"Cookie", b"c"),
     ]
 
-    outgoing = provider.outgoing("/chat/completions", came_in, b'{"model":"m"}')
+    outgoing = provider.outgoing("/chat/completions", came_in, b'{"model":"m"}', "m")
 
     assert outgoing.url == "https://p.example/v1/chat/completions"
     assert outgoing.headers == [
@@ -366,6 +366,25 @@ def test_a_provider_builds_its_own_request() -> None:
         (b"Authorization", b"Bearer sk-mine"),
     ]
     assert (outgoing.body, outgoing.model) == (b'{"model":"m"}', "m")
+
+
+def test_a_provider_with_another_credential() -> None:
+    """A copy with another key, and address if there is one; the original is as it was."""
+    mine = Provider("mine", "https://p.example/v1", "sk-mine", headers=["X-Tenant"])
+    theirs = mine.with_credential("sk-theirs", "https://their.example/v1/")
+    headers = theirs.outgoing("/embeddings", [(b"X-Tenant", b"t")], b"{}", "m").headers
+
+    assert (theirs.base_url, mine.base_url) == ("https://their.example/v1", "https://p.example/v1")
+    assert headers == [
+        (b"Host", b"their.example"),
+        (b"X-Tenant", b"t"),
+        (b"Authorization", b"Bearer sk-theirs"),
+    ]
+    assert mine.with_credential("sk-theirs").base_url == mine.base_url
+    assert (b"Authorization", b"Bearer sk-mine") in mine.outgoing("/embeddings", [], b"{}", "m").headers
+    with pytest.raises(ConfigError, match="white space") as caught:
+        mine.with_credential("sk canary")
+    assert "canary" not in str(caught.value)
 
 
 def test_a_provider_without_a_key() -> None:

@@ -1,13 +1,15 @@
 """Asks the candidates of a request, by the flow that a client's calls follow.
 
-Where a client must not go around a refusal, the gateway may: a provider that has no quota left, does not know the key
-or does not have the model is one of several that this gateway was given to answer with. So such a refusal goes on to
-the next candidate with another key, or for what the model lacks, to the next with another model.
+Where a client must not go around a refusal, the gateway may: a provider that has no quota left, does not know
+the key or does not have the model is one of several that this gateway was given to answer with. So such a
+refusal goes on to the next candidate with another key, or for what the model lacks, to the next with another
+model.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import dropwhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._core.call import Call, Mode
@@ -16,7 +18,7 @@ from .._core.flow import flow
 from .._core.judge import RULES, Meaning
 from .._core.plan import Controls, Plan
 from .._core.steps import Close
-from .._families import fault_of
+from .._families import fault_of, seconds_for
 from ..policy import Breaker, Limits, Retry, Streams, Timeouts
 from .settings import MOST_SECONDS
 
@@ -27,14 +29,14 @@ if TYPE_CHECKING:
     from .._core.attempt import Outcome
     from .._core.judge import Verdict
     from .._core.trace import Trace, Tried
-    from .providers import Choice
     from .reading import Asked
     from .settings import Settings
+    from .targets import Choice
 
     Steps = Generator[Any, Any, Any]
 
 
-__all__ = ["LIMITS", "ask", "call_of", "may_be_billed", "seconds_for"]
+__all__ = ["LIMITS", "ask", "call_of", "may_be_billed"]
 
 
 #: What is read of a provider's answer.
@@ -48,13 +50,6 @@ _RETRIES = 3
 
 _REFUSAL = 300
 _NOT_FOUND = 404
-
-
-def seconds_for(request: Any) -> float | None:
-    """Seconds that the caller of *request* waits for its answer; ``None`` for no limit."""
-    timeout: Mapping[str, float | None] = request.extensions.get("timeout", {})
-    read, connect = timeout.get("read"), timeout.get("connect")
-    return None if read is None else max(read, connect or 0.0)
 
 
 def call_of(request: Any, asked: Asked) -> Call:
@@ -109,7 +104,7 @@ def ask(call: Call, choices: list[Choice], asked: Asked, settings: Settings, tra
             return outcome
         if most_telling is None or outcome.answer is not None:  # an answer says more than a broken connection
             most_telling = outcome
-        left, ended = _others(outcome, left), trace.tried[-1].ended
+        left, ended = _from_first_fit(call, _others(outcome, left)), trace.tried[-1].ended
         if not left or len(trace.tried) >= MOST_ATTEMPTS or (until is not None and ended >= until):
             return most_telling
         yield from _closed(outcome)
@@ -160,13 +155,18 @@ def _others(outcome: Outcome, choices: list[Choice]) -> list[Choice]:
     return [choice for choice in others if not choice.shares_key_with(refused)]
 
 
+def _from_first_fit(call: Call, choices: list[Choice]) -> list[Choice]:
+    """*choices* without those at the front that cannot be asked: a flow insists on its first target."""
+    return list(dropwhile(lambda choice: choice.unfit(call) is not None, choices))
+
+
 def _lacks_model(verdict: Verdict) -> bool:
-    """Whether another model may well answer what this one did not: it is missing, too small, or has a filter."""
+    """Whether another model may answer what this one did not: it is missing, too small, or has a filter."""
     return verdict.named is not None or verdict.status == _NOT_FOUND
 
 
 def may_be_billed(tried: Tried) -> bool:
-    """Whether a provider may have worked on a failed attempt and bill it: it went out, and no refusal came back."""
+    """Whether a provider may have worked on a failed attempt and bill it: sent, and not refused."""
     if tried.meaning is None:
         return False
     meaning = Meaning(tried.meaning)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from .._check import fail, shown
 from .._core.plain import is_list
+from .._headers import header_value
 from .._secret import secret_from
 from ..exceptions import ConfigError
 from .api_base import permitted
@@ -82,9 +83,9 @@ def credential_for(
         member: Credential of the picked member of a load balance group.
 
     Raises:
-        ParamsError: if a key cannot be sent as a header, an ``api_base`` is not allowed or comes without an
-            ``api_key``, or a field is no string. All deployments that *draw* could have picked are looked at,
-            so that the same request is always refused.
+        ParamsError: if a key cannot be sent as a header, an ``api_version`` in a URL, an ``api_base`` is not
+            allowed or comes without an ``api_key``, or a field is no string. All deployments that *draw*
+            could have picked are looked at, so that the same request is always refused.
     """
     if _PARAMS.isdisjoint(params):
         return member
@@ -119,7 +120,7 @@ def read(value: object, place: Place, origins: Collection[str] | None) -> Creden
     credential = Credential(
         None if key is None else _key(key, (place, "api_key")),
         None if base is None else permitted(base, (place, "api_base"), origins),
-        version,
+        None if version is None else _version(version, (place, "api_version")),
         MappingProxyType(extra),
     )
     return credential if fields else None
@@ -140,6 +141,16 @@ def _key(value: str, place: Place) -> str:
             place,
             "is a key that no header carries: it is empty, or holds white space, control or non-ASCII "
             "characters. Check for a line break or a quotation mark at its end.",
+        ) from None
+
+
+def _version(value: str, place: Place) -> str:
+    try:
+        return header_value(value, what="api_version").decode()
+    except ConfigError:
+        raise fail(
+            place,
+            "must be printable ASCII characters, such as 2024-10-21. Leave it out to use the provider's own.",
         ) from None
 
 

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from .._core.attempt import Outcome
     from .exchange import Exchange
-    from .providers import Choice
     from .relay import Change
     from .router import Candidate
+    from .targets import Choice
 
     Steps = Generator[Any, Any, Any]
 

@@ -2,8 +2,8 @@
 
 1. Is it for us, may it come in, what does it ask? What cannot be read is refused; nothing is ignored.
 2. The customer's profile is brought up to date. A stored prompt becomes messages.
-3. The router says who may answer, in which order. An equal answer in the cache ends the search; an equal call that is
-   under way is waited for.
+3. The router says who may answer, in which order. An equal answer in the cache ends the search; an equal call
+   that is under way is waited for.
 4. What the call may cost is taken from the customer's budgets, or the call is refused with nothing sent.
 5. The candidates are asked.
 6. What the answer cost is settled, kept and logged before its last byte is handed over (``exchange``).
@@ -18,24 +18,26 @@ from typing import TYPE_CHECKING, Any
 
 from .._clock import now
 from .._core.call import parse_object
+from .._families import seconds_for
 from ..exceptions import ConfigError, StoreError
 from .answers import rendered
-from .asking import ask, call_of, seconds_for
+from .asking import ask, call_of
 from .cache import caching_of, is_cacheable
 from .contract import ContractError, invalid
 from .delivery import delivered, failed, refused, replayed
 from .echo import mocked
 from .entries import Entry
 from .exchange import Exchange
-from .keeping import Keeping
+from .keeping import PATIENCE_SECONDS, Keeping
 from .listing import model_list
 from .messages import Answer
 from .metering import Metering
 from .prompts import StoredPrompt
-from .providers import Choice, name_at
+from .providers import name_at
 from .reading import MODELS, read, served
 from .rendering import ids_in, render
 from .spending import Spending
+from .targets import Choice
 from .usage_stream import ask_for_usage
 
 
@@ -69,7 +71,7 @@ def handled(gateway: LocalGateway, request: Any, body: bytes) -> Steps:
     except ContractError as exc:
         return rendered(request, exc.reply)
     if path == MODELS:
-        return rendered(request, model_list(gateway.settings.models, gateway.providers))
+        return rendered(request, model_list(gateway.router.models, gateway.providers))
     return (yield from _ended(Exchange(gateway, request, path, caller), body))
 
 
@@ -180,13 +182,13 @@ def _found_or_asked(exchange: Exchange) -> Steps:
 def _found(exchange: Exchange, caching: Caching, candidate: Candidate) -> Steps:
     """What the cache has for the call; ``None`` for nothing, or if it cannot be used."""
     gateway, caller = exchange.gateway, exchange.caller
-    secret = yield from gateway.cache_secret()
-    if secret is None:
+    mark = yield from gateway.cache_marks(caller)
+    if mark is None:
         return None
     customer = None if exchange.spending is None else exchange.spending.identifier
 
     def partition(candidate: Candidate) -> tuple[str, ...]:
-        return caching.partition(caller.environment, gateway.cache_mark(secret, caller, candidate), customer)
+        return caching.partition(caller.environment, mark(candidate), customer)
 
     exchange.keeping = Keeping(
         gateway.store,
@@ -195,6 +197,7 @@ def _found(exchange: Exchange, caching: Caching, candidate: Candidate) -> Steps:
         path=exchange.path,
         fields=exchange.fields,
         partition=partition,
+        patience=min(PATIENCE_SECONDS, seconds_for(exchange.request) or PATIENCE_SECONDS),
     )
     return (yield from exchange.keeping.find(candidate, exchange.at))
 
@@ -216,8 +219,8 @@ def _asked(exchange: Exchange) -> Steps:
 def _choice(exchange: Exchange, candidate: Candidate, fields: dict[str, Any]) -> Choice:
     gateway = exchange.gateway
     provider = gateway.providers[candidate.provider]
-    body = exchange.asked.body_for(name_at(provider, candidate.sent), fields)
-    return Choice(provider, candidate, body, gateway.health_at(candidate))
+    write = partial(exchange.asked.body_for, name_at(provider, candidate.sent), fields)
+    return Choice(provider, candidate, write, gateway.health_at(candidate))
 
 
 def _reserved(exchange: Exchange, choices: list[Choice]) -> Steps:
@@ -227,7 +230,6 @@ def _reserved(exchange: Exchange, choices: list[Choice]) -> Steps:
     bound = exchange.metering.estimate(
         exchange.candidates,
         max(len(choice.body) for choice in choices),
-        gateway.model_of,
         gateway.settings.reserve_output_tokens,
     )
     yield from spending.reserve(exchange.row.id, bound, seconds_for(exchange.request) or _LONGEST_SECONDS)

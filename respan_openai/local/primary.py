@@ -85,8 +85,6 @@ def primary(known: Known, ask: Ask) -> Primary:
 
 def _load_balance_models(known: Known, ask: Ask) -> Primary | None:
     place = "load_balance_models"
-    if place not in ask.params:
-        return None
     return _weighted(place, _inline(ask.params.get(place), place, known, ask), known, ask)
 
 

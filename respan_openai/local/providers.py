@@ -1,4 +1,4 @@
-"""Who answers behind the gateway: endpoints of their own, Azure's deployments, any HTTP transport, or nobody but ``Echo``.
+"""Who answers behind the gateway: endpoints, Azure's deployments, any transport, or nobody but ``Echo``.
 
 A provider's stored key leaves for its own origin only. A credential that came with a request replaces the
 stored one whole: never is one's key sent to the other's address.
@@ -9,26 +9,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from .._core.call import Call, Mode, Outgoing
+from .._check import shown
+from .._core.call import string_field
 from .._headers import header_value
 from ..exceptions import ConfigError, ParamsError
 from ..openrouter import OpenRouter
-from ..targets import Provider
-from .contract import invalid
+from ..targets import Provider, is_object
 from .echo import Echo
-from .forms import Form
 
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+    from typing import Self
 
-    from .._core.call import Raw
-    from .._core.health import Health
-    from .credentials import Credential
-    from .router import Candidate
+    from .._core.call import Call, Outgoing, Raw
 
 
-__all__ = ["Azure", "Choice", "Upstream", "Via", "base_url_of", "name_at", "request_for"]
+__all__ = ["Azure", "Upstream", "Via", "base_url_of", "name_at", "paths_of"]
 
 
 #: What a ``LocalGateway`` takes for a provider.
@@ -43,7 +40,8 @@ class Azure(Provider):
 
     Args:
         endpoint: ``https://<resource>.openai.azure.com``.
-        api_key: Sent as ``api-key``, to this origin only; or a function that returns it, asked at each attempt.
+        api_key: Sent as ``api-key``, to this origin only; or a function that returns it, asked at each
+            attempt.
         api_version: Query of each request, such as ``2024-10-21``.
         name: In records and in the model's prefix.
         deployments: Name of a model to that of its deployment; one that is not in it is its own deployment. A
@@ -65,11 +63,30 @@ class Azure(Provider):
         super().__init__(name, endpoint, api_key, models=deployments)
         self.api_version = header_value(api_version, what="api_version").decode()
 
+    def with_credential(self, key: str, base_url: str | None = None, api_version: str | None = None) -> Self:
+        """As for :class:`Provider`; with another *api_version*, too, if one is given."""
+        other = super().with_credential(key, base_url)
+        if api_version is not None:
+            other.api_version = header_value(api_version, what="api_version").decode()
+        return other
+
+    def unfit(self, call: Call) -> str | None:
+        """As for :class:`Provider`; nor can a call whose model has no place in a path."""
+        if not is_object(call.body):
+            return "its model stands in a body that is not JSON, and Azure wants a deployment in the path"
+        return super().unfit(call) or self._unfit_model(call)
+
+    def _unfit_model(self, call: Call) -> str | None:
+        try:
+            _folder(call.path, self._named(string_field(call.body, "model") or ""))
+        except ParamsError as exc:
+            return str(exc)
+        return None
+
     def _outgoing(self, path: str, kept: Raw, body: bytes | None, model: str | None) -> Outgoing:
+        folder = _folder(path, model or "")
         plain = super()._outgoing(path, kept, body, model)
-        asked = model or _model_in_form(kept, body)
-        deployment = "" if path == _RESPONSES else f"/deployments/{quote(asked, safe='')}"
-        url = f"{self.base_url}/openai{deployment}{path}?api-version={quote(self.api_version)}"
+        url = f"{self.base_url}/openai{folder}{path}?api-version={quote(self.api_version)}"
         headers = [
             (b"api-key", value.removeprefix(_BEARER)) if name == b"Authorization" else (name, value)
             for name, value in plain.headers
@@ -77,17 +94,29 @@ class Azure(Provider):
         return plain._replace(url=url, headers=headers)
 
 
-def _model_in_form(headers: Raw, body: bytes | None) -> str:
-    kind = next((value.decode("latin-1") for name, value in headers if name.lower() == b"content-type"), "")
-    form = Form.read(kind, body or b"")
-    return "" if form is None else form.fields.get("model", "")
+def _folder(path: str, model: str) -> str:
+    """Where *path* of the deployment *model* lies; that of Responses names it in the body."""
+    if path == _RESPONSES:
+        return ""
+    try:
+        name = quote(model, safe="")
+    except UnicodeEncodeError:
+        name = ""
+    if not name.strip("."):  # whoever normalises the path takes "." and ".." out of it
+        raise ParamsError(
+            f"`model`: {shown(model)} is no name of a deployment, which Azure wants in the path of a URL. "
+            "Name the deployment, or the model that it stands for in Azure(deployments={...}).",
+            param="model",
+        )
+    return f"/deployments/{name}"
 
 
 class Via(Provider):
     """A provider that is reached through a transport of its own instead of a socket of this gateway's.
 
-    For whatever brings a transport, such as ``respan_gateway.Gateway().transport()`` (PyPI: respan-gateway), which
-    speaks to Anthropic and Gemini.
+    For whatever brings a transport, such as ``respan_gateway.Gateway().transport()`` (PyPI: respan-gateway),
+    which speaks to Anthropic and Gemini. For a ``LocalGateway`` only: ``fallbacks`` of a client know no
+    transport but the client's own.
 
     Args:
         name: In records and in the model's prefix.
@@ -101,6 +130,8 @@ class Via(Provider):
         ConfigError: if there is no transport, or as for :class:`Provider`.
     """
 
+    needs_gateway = True
+
     def __init__(
         self,
         name: str,
@@ -113,70 +144,12 @@ class Via(Provider):
     ) -> None:
         if not (hasattr(transport, "handle_request") or hasattr(async_transport, "handle_async_request")):
             raise ConfigError(
-                f"Via({name!r}) needs transport= with handle_request(), async_transport= with handle_async_request(), or "
-                "both: without one, nobody can be asked."
+                f"Via({name!r}) needs transport= with handle_request(), async_transport= with "
+                "handle_async_request(), or both: without one, nobody can be asked."
             )
         super().__init__(name, base_url, api_key, models=models)
         self.transport = transport
         self.async_transport = async_transport
-
-
-class Choice:
-    """One candidate, as the flow knows its targets.
-
-    Args:
-        provider: The candidate's.
-        candidate: As the router chose it.
-        body: For the provider, with the model's name there (:func:`name_at`).
-        health: What is known about it.
-
-    Attributes:
-        name: The provider's.
-        provider: As given.
-        candidate: As given.
-        body: As given.
-        outgoing: The newest request to it; ``None`` before it is asked.
-    """
-
-    guards = direct = prefill = False
-
-    def __init__(self, provider: Upstream, candidate: Candidate, body: bytes, health: Health) -> None:
-        self.name = provider.name
-        self.provider = provider
-        self.candidate = candidate
-        self.body = body
-        self.outgoing: Outgoing | None = None
-        self._health = health
-
-    def __repr__(self) -> str:
-        return f"Choice({self.name!r}, {self.candidate.model!r})"
-
-    @property
-    def paths(self) -> Collection[str]:
-        """Those of every provider."""
-        return Provider.paths
-
-    def build(self, call: Call) -> Outgoing:
-        """The provider's request for the candidate's model, with its credential."""
-        outgoing = request_for(self.provider, self.candidate.credential, call.path, call.headers, self.body)
-        self.outgoing = outgoing = outgoing._replace(model=self.candidate.sent)
-        return outgoing
-
-    def health(self, call: Call) -> Health:  # noqa: ARG002 -- as every target
-        """What this gateway knows about the provider, the credential and the model."""
-        return self._health
-
-    def shares_key_with(self, other: object) -> bool:
-        """Whether *other* asks the same provider with the same key."""
-        mine = self.candidate
-        return isinstance(other, Choice) and (mine.provider, mine.credential) == (
-            other.candidate.provider,
-            other.candidate.credential,
-        )
-
-    def unfit(self, call: Call) -> str | None:  # noqa: ARG002 -- as every target
-        """The router has seen to it."""
-        return None
 
 
 def name_at(provider: Upstream, model: str) -> str:
@@ -184,38 +157,9 @@ def name_at(provider: Upstream, model: str) -> str:
     return provider.models.get(model, model) if isinstance(provider, Provider) else model
 
 
-def request_for(
-    provider: Upstream, credential: Credential | None, path: str, headers: Raw, body: bytes
-) -> Outgoing:
-    """The request for *path*, with *credential* in the place of the stored one if there is one.
-
-    Raises:
-        ContractError: 400 for a credential that this kind of provider does not know, and for what OpenRouter has no
-            counterpart for.
-    """
-    asked = provider if credential is None else _with(provider, credential)
-    if not isinstance(asked, OpenRouter):
-        return asked.outgoing(path, headers, body)
-    try:
-        return asked.build(Call("POST", "", path.encode(), path, headers, body, mode=Mode.PASS))
-    except ParamsError as exc:
-        raise invalid(str(exc), exc.param) from None
-
-
-def _with(provider: Upstream, credential: Credential) -> Upstream:
-    if isinstance(provider, Echo):
-        return provider
-    key, base = credential.api_key, credential.api_base or provider.base_url
-    if key is None:
-        raise invalid(
-            f"The credential for {provider.name!r} has no api_key, which is what this provider takes.",
-            "credential_override",
-        )
-    if isinstance(provider, Azure):
-        return Azure(base, key, credential.api_version or provider.api_version, name=provider.name)
-    if isinstance(provider, OpenRouter):
-        return OpenRouter(key, base)
-    return Provider(provider.name, base, key)
+def paths_of(provider: Upstream) -> Collection[str]:
+    """Those that *provider* serves; an echo does whatever a provider may."""
+    return Provider.paths if isinstance(provider, Echo) else provider.paths
 
 
 def base_url_of(provider: Upstream) -> str | None:

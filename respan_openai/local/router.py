@@ -26,10 +26,10 @@ from .primary import Ask, Choice, Known, primary
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from .catalogue import Facts
+    from .catalogue import Facts, Slug
     from .choice import Measured, PriceOf
     from .primary import Primary
-    from .settings import Settings
+    from .settings import Model, Settings
 
 
 __all__ = ["MOST_FALLBACKS", "Candidate", "Router"]
@@ -68,6 +68,7 @@ class Candidate(NamedTuple):
         credential: The request's own; ``None`` for the provider's stored one.
         why: Why it has its place, for the record: ``asked for``, ``fallback 1``, ``router: cheapest with
             tools``.
+        declared: What the settings say about the model at this provider; ``None`` if that is nothing.
     """
 
     provider: str
@@ -75,6 +76,7 @@ class Candidate(NamedTuple):
     sent: str
     credential: Credential | None
     why: str
+    declared: Model | None = None
 
 
 class Router:
@@ -102,6 +104,11 @@ class Router:
 
     def __repr__(self) -> str:
         return f"<Router with {self._known.catalogue!r} and {len(self._known.groups)} groups>"
+
+    @property
+    def models(self) -> list[Slug]:
+        """Those that the settings declare, and whom they are asked of."""
+        return self._known.catalogue.models
 
     def candidates(
         self, params: Mapping[str, Any], fields: Mapping[str, Any], route: str | None = None, *, draw: float
@@ -149,7 +156,7 @@ class Router:
         slug, catalogue = choice.slug, self._known.catalogue
         sent = catalogue.sent(slug, ask.params.get("model_name_map", {}))
         credential = credential_for(slug, ask.params, catalogue, draw=draw, member=choice.credential)
-        return Candidate(slug.provider, slug.asked, sent, credential, choice.why)
+        return Candidate(slug.provider, slug.asked, sent, credential, choice.why, catalogue.model(slug))
 
     def _fallbacks(self, ask: Ask, *, is_named: bool) -> list[Choice]:
         own = ask.params.get("fallback_models", ())

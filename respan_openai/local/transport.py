@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import Self
 
-    from .providers import Choice
+    from .targets import Choice
 
     Steps = Generator[Any, Any, Any]
     Serve = Callable[[Any, bytes], Steps]

@@ -16,12 +16,13 @@ from respan_openai._core.call import Mode
 from respan_openai._core.health import Health
 from respan_openai._core.steps import DRAW, NOW, Close, Next, Read, Send, Sleep, Tell
 from respan_openai._core.trace import Trace, Tried
-from respan_openai.local.asking import ask, call_of, may_be_billed, seconds_for
+from respan_openai._families import seconds_for
+from respan_openai.local.asking import ask, call_of, may_be_billed
 from respan_openai.local.credentials import Credential
-from respan_openai.local.providers import Choice
 from respan_openai.local.reading import Asked
 from respan_openai.local.router import Candidate
 from respan_openai.local.settings import Settings
+from respan_openai.local.targets import Choice
 from tests.local.support import chat
 from tests.local_support import FAMILIES
 
@@ -122,7 +123,7 @@ def choices(*names: str, credential: Credential | None = None) -> list[Choice]:
         own = THEIRS if name.endswith("*") else credential
         candidate = Candidate(provider, name, model, own, "")
         upstream: Any = {"p1": P1, "p2": P2}[provider]
-        made.append(Choice(upstream, candidate, b"{}", Health(provider, f"{model}{own}")))
+        made.append(Choice(upstream, candidate, lambda: b"{}", Health(provider, f"{model}{own}")))
     return made
 
 
@@ -421,7 +422,7 @@ def test_what_may_be_billed(status: int | None, meaning: str | None, expected: b
 def test_openrouter_is_a_candidate_too() -> None:
     """It is asked like any other provider."""
     candidate = Candidate("openrouter", "m", "m", None, "")
-    choice = Choice(OpenRouter("key"), candidate, b'{"model":"m","messages":[]}', Health("o", "m"))
+    choice = Choice(OpenRouter("key"), candidate, lambda: b'{"model":"m","messages":[]}', Health("o", "m"))
     made, trace, answers = asked(), Trace(CHAT, 0.0), Answers({})
     flow = ask(call_of(request(), made), [choice], made, Settings(), trace)
     step: Any = next(flow)

@@ -238,6 +238,16 @@ def test_all_fields() -> None:
     )
 
 
+@pytest.mark.parametrize("bad", ["", "2024\r\nX: canary", "2024\u00e9"])
+def test_versions_that_no_query_carries(bad: str) -> None:
+    """Refused at their place, before a provider is looked at; whoever means the stored one leaves it out."""
+    with pytest.raises(ParamsError, match="Leave it out") as caught:
+        read({"api_key": "k", "api_version": bad}, "place", None)
+
+    assert caught.value.param == "place.api_version"
+    assert "canary" not in str(caught.value)
+
+
 @pytest.mark.parametrize("value", [None, {}])
 def test_nothing_in_it(value: Any) -> None:
     """No credential is no error."""

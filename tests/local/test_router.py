@@ -487,6 +487,27 @@ def test_refusals_do_not_depend_on_the_draw(params: dict[str, Any], model: str |
     assert "canary" not in json.dumps(error)
 
 
+@pytest.mark.parametrize(
+    ("model", "params", "limit"),
+    [
+        ("m", {}, 10),
+        ("openai/m", {}, 10),
+        ("OpenAI/m", {}, 10),
+        ("azure/m", {}, 20),
+        ("AZURE_OPENAI/m", {"model_name_map": {"m": "deployed"}}, 20),
+        ("openrouter/m", {}, None),
+        ("m", {"route_provider_override": "openrouter"}, None),
+        ("x", {}, None),
+    ],
+)
+def test_what_is_declared(model: str, params: dict[str, Any], limit: int | None) -> None:
+    """It goes with the model and its provider: another one's model of that name may write more than is declared."""
+    declared = (Model(name="m", max_output=10), Model(name="azure/m", max_output=20))
+    (found,) = asked(params, model, models=declared)
+
+    assert (None if found.declared is None else found.declared.max_output) == limit
+
+
 def test_nothing_secret_is_shown() -> None:
     """Neither a candidate, a request nor a router shows a key, a prompt, or an address (faults.md, K5)."""
     params = {
