@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import platform
 import urllib.error
@@ -54,8 +55,8 @@ def checkup(*, reach: bool) -> Iterator[str]:
     """Lines that tell versions, and which environment variables are set.
 
     Args:
-        reach: Whether the gateway that ``RESPAN_BASE_URL`` names, or the hosted one, is asked for a sign of life; without
-            a key, within 10 seconds.
+        reach: Whether the gateway that ``RESPAN_BASE_URL`` names, or the hosted one, is asked for a sign of
+            life; without a key, within 10 seconds.
     """
     yield f"Python {platform.python_version()}"
     yield from (f"{name} {version_of(name)}" for name in _PACKAGES)
@@ -66,14 +67,15 @@ def checkup(*, reach: bool) -> Iterator[str]:
 
 def _reached(base: str) -> str:
     # No key is sent: any answer, and 401 is the one to expect, says that the gateway is there.
-    request = urllib.request.Request(f"{base}/models", headers={"User-Agent": "respan-openai"})  # noqa: S310 -- http(s) only, see checked_base
+    headers = {"User-Agent": "respan-openai"}
+    request = urllib.request.Request(f"{base}/models", headers=headers)  # noqa: S310 -- http(s): checked_base
     try:
         with urllib.request.urlopen(request, timeout=_REACH_SECONDS) as answer:  # noqa: S310 -- as above
             status = answer.status
     except urllib.error.HTTPError as exc:
         with exc:
             status = exc.code
-    except OSError as exc:
+    except (OSError, http.client.HTTPException) as exc:
         reason = getattr(exc, "reason", exc)
         return f"The gateway cannot be reached ({type(reason).__name__})."
     return f"The gateway answers (HTTP {status})."

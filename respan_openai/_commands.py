@@ -48,8 +48,8 @@ def serve_command(  # noqa: PLR0917 -- typer calls it by name
 ) -> None:
     """Serve the gateway over HTTP, with its call log as a page.
 
-    Keys of providers: OPENAI_API_KEY, AZURE_OPENAI_API_KEY, OPENROUTER_API_KEY, or as the file says. Keys that the
-    gateway lets in: RESPAN_SERVE_API_KEYS, or as the file says.
+    Keys of providers: OPENAI_API_KEY, AZURE_OPENAI_API_KEY, OPENROUTER_API_KEY, or as the file says. Keys
+    that the gateway lets in: RESPAN_SERVE_API_KEYS, or as the file says.
     """
     gateway = configured_gateway(config, echo=echo, store=store, prompts=prompts, prices=prices)
     note = "Every answer is an echo of its prompt: no provider is asked.\n" if echo else ""
@@ -68,24 +68,16 @@ def calls_command(
     where: Annotated[list[str] | None, typer.Option(help="Only calls like that: status=429.")] = None,
 ) -> None:
     """Print the newest calls of a log."""
-    kept = open_store(_existing(store))
+    if store == "memory":
+        raise ConfigError(
+            "A log in memory ends with its process. Name the file or the Redis that the gateway writes to."
+        )
+    kept = open_store(store, as_is=True)
     try:
         rows = kept.entries(limit=limit, where=where_from(where or []))
     finally:
         kept.close()
     printed(rows, sys.stdout)
-
-
-def _existing(store: str) -> str:
-    if store == "memory":
-        raise ConfigError(
-            "A log in memory ends with its process. Name the file or the Redis that the gateway writes to."
-        )
-    if "://" not in store and not Path(store).is_file():
-        raise ConfigError(
-            f"There is no file {store}. Name the one that the gateway writes to: serve --store FILE."
-        )
-    return store
 
 
 @app.command("check")

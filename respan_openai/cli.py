@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from ._extras import needed
 from .exceptions import RespanError
 
 
@@ -13,16 +14,13 @@ __all__ = ["main"]
 def main() -> None:
     """Run the command with the process's own arguments.
 
-    Exits with 0 if all is well, with 1 if something cannot be done, and with 2 if the arguments cannot be read; a line on
-    standard error says why.
+    Exits with 0 if all is well, with 1 if something cannot be done, and with 2 if the arguments cannot be
+    read; a line on standard error says why.
     """
     try:
+        needed("typer", "cli", "The command needs typer")
         from ._commands import app
-    except ImportError as exc:
-        if exc.name != "typer":
-            raise
-        sys.exit("respan-openai: the command needs typer: pip install 'respan-openai[cli]'.")
-    try:
+
         app()
     except RespanError as exc:
         sys.exit(f"respan-openai: {exc}")

@@ -1,4 +1,4 @@
-"""Between ASGI and an HTTP library: a request read, an answer sent piece by piece, and a caller who goes away.
+"""Between ASGI and an HTTP library: a request read, an answer sent piece by piece, a caller who goes away.
 
 ASGI 3.0, HTTP connection scope: https://asgi.readthedocs.io/en/latest/specs/www.html
 """
@@ -39,14 +39,14 @@ __all__ = [
 
 #: RFC 9110, 7.6.1, and what the request in hand has of its own: its length, and the gateway's name.
 _NOT_TAKEN: Final = frozenset({
-    b"connection", b"content-length", b"expect", b"host", b"keep-alive", b"proxy-authorization", b"proxy-connection", b"te",
-    b"trailer", b"transfer-encoding", b"upgrade",
+    b"connection", b"content-length", b"expect", b"host", b"keep-alive", b"proxy-authorization",
+    b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade",
 })  # fmt: skip
 
 #: As above; ``date`` and ``server`` are those of the server in front.
 _NOT_SENT: Final = frozenset({
-    b"connection", b"date", b"keep-alive", b"proxy-authenticate", b"proxy-connection", b"server", b"te", b"trailer",
-    b"transfer-encoding", b"upgrade",
+    b"connection", b"date", b"keep-alive", b"proxy-authenticate", b"proxy-connection", b"server", b"te",
+    b"trailer", b"transfer-encoding", b"upgrade",
 })  # fmt: skip
 
 #: Seconds; the SDK's own (openai/_constants.py). A caller who is more in a hurry hangs up, and is noticed.
@@ -85,7 +85,7 @@ async def read_body(scope: Scope, receive: Receive, most: int) -> bytes:
 
 def _check_size(size: int, most: int) -> None:
     if size > most:
-        message = f"The request's body is larger than the {most:,} bytes that this gateway takes. Send less at once."
+        message = f"The request's body is larger than the {most:,} bytes that this gateway takes. Send less."
         raise detail(413, message, ("Connection", "close"))
 
 
@@ -162,8 +162,8 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, None]) -> None
     Raises:
         Gone: if the caller has hung up before it was done.
     """
-    # Cancelled as a task, not as a scope of anyio: what ends a call (settling its cost, its row in the log) awaits, and
-    # in a cancelled scope nothing can be awaited.
+    # Cancelled as a task, not as a scope of anyio: what ends a call (settling its cost, its row in the log)
+    # awaits, and in a cancelled scope nothing can be awaited.
     working = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(receive())  # after the body nothing else can come
     try:

@@ -1,9 +1,9 @@
 """Which calls are answered from the cache, for how long, and under which key.
 
-1. A call is cached only if everything that decides its answer stands in it. What the provider keeps, runs or looks
-   up may have changed since, and ``why_not`` has a row for each way to ask for that.
-2. Calls share a key only if any answer to one is an answer to the other. In doubt they do not: that costs a call, and
-   the contrary serves somebody a wrong answer.
+1. A call is cached only if everything that decides its answer stands in it. What the provider keeps, runs or
+   looks up may have changed since, and ``why_not`` has a row for each way to ask for that.
+2. Calls share a key only if any answer to one is an answer to the other. In doubt they do not: that costs a
+   call, and the contrary serves somebody a wrong answer.
 3. Nobody is served what was kept for somebody else: whose answers they are is part of the key.
 """
 
@@ -43,13 +43,13 @@ class Caching(NamedTuple):
 
     Attributes:
         enabled: Whether it does at all.
-        ttl: Seconds that an answer may be served after it was kept: the answer of this call, and any answer that this
-            call gets. Positive, at most ``LONGEST_TTL``.
+        ttl: Seconds that an answer may be served after it was kept: the answer of this call, and any answer
+            that this call gets. Positive, at most ``LONGEST_TTL``.
         by_customer: Whether each customer has answers of its own. The documents switch this on with
-            ``cache_by_customer`` (reference 003:69); here it is on unless that is false, because an answer to one
-            customer may tell another what was asked.
-        by_model: Whether each model has answers of its own. On unless ``is_cached_by_model`` (reference 000:42,
-            002:24) is false, because whoever names a model does not expect another one's words.
+            ``cache_by_customer`` (reference 003:69); here it is on unless that is false, because an answer to
+            one customer may tell another what was asked.
+        by_model: Whether each model has answers of its own. On unless ``is_cached_by_model`` (reference
+            000:42, 002:24) is false, because whoever names a model does not expect another one's words.
         omit_log: Whether a hit is left out of the log.
     """
 
@@ -64,8 +64,9 @@ class Caching(NamedTuple):
 
         Args:
             environment: Test, production, ...
-            mark: Stands for the credential: an HMAC of it under a secret of this installation. Never the credential,
-                nor a hash that everybody can compute: whoever gets hold of the store could guess short keys from it.
+            mark: Stands for the credential: an HMAC of it under a secret of this installation. Never the
+                credential, nor a hash that everybody can compute: whoever gets hold of the store could guess
+                short keys from it.
             customer: The customer's identifier; ``None`` if the call has none.
         """
         if customer is None or not self.by_customer:
@@ -97,12 +98,13 @@ def is_cacheable(path: str, fields: Object) -> bool:
 def why_not(path: str, fields: Object) -> str | None:
     """Why an answer to this call is not kept, in a few words for a log; ``None`` if it may be.
 
-    Randomness is no reason: ``temperature``, ``seed`` and ``n`` are part of the key, and whoever asks for the cache
-    asks for the same answer again. A ``store`` that is left out is none either, though Responses are then kept by
-    OpenAI: a replay has the id of the answer that was kept, in the account of the same credential.
+    Randomness is no reason: ``temperature``, ``seed`` and ``n`` are part of the key, and whoever asks for the
+    cache asks for the same answer again. A ``store`` that is left out is none either, though Responses are
+    then kept by OpenAI: a replay has the id of the answer that was kept, in the account of the same
+    credential.
 
     Args:
-        path: Below ``/api``. Only chat completions and Responses have a cache (reference 000:37, 001:56, 002:22).
+        path: Below ``/api``. Only chat completions and Responses have a cache (000:37, 001:56, 002:22).
         fields: OpenAI's fields, with the model that will be asked.
     """
     if path not in {_CHAT, _RESPONSES}:
@@ -208,36 +210,38 @@ def _objects_in(thing: object) -> Iterator[Object]:
 #: Part of every key. It changes with the rules below, so that libraries of two versions can share a store.
 _VERSION = 1
 
-#: What only labels a chat completion that the provider keeps, and such a call is not cached. Responses repeat theirs
-#: in the answer. ``user`` and the like stay part of the key: they say for whom the answer was.
+#: What only labels a chat completion that the provider keeps, and such a call is not cached. Responses repeat
+#: theirs in the answer. ``user`` and the like stay part of the key: they say for whom the answer was.
 _LABELS: Mapping[str, frozenset[str]] = {_CHAT: frozenset({"metadata", "store"})}
 
 # json.dumps(sort_keys=True) would make one for each call.
 _SORTED = json.JSONEncoder(sort_keys=True)
 
-#: Fields that hold JSON schemas: their keys are compared in the order in which they stand, because models answer in
-#: that order (OpenAI's guide to structured outputs, "Key ordering").
+#: Fields that hold JSON schemas: their keys are compared in the order in which they stand, because models
+#: answer in that order (OpenAI's guide to structured outputs, "Key ordering").
 _IN_ORDER = ("functions", "response_format", "text", "tools")
 
 
 def cache_key(path: str, fields: Object, *, model: str, by_model: bool, partition: Sequence[str]) -> str:
     """The name of an answer: 64 hexadecimal digits, from which nothing can be read back.
 
-    The order of keys does not matter, except inside ``functions``, ``response_format``, ``text`` and ``tools``. Lists
-    are ordered. ``1`` and ``1.0`` are not equal: a provider may refuse the one where it takes the other, and a schema
-    shows the model the number as it is written. A ``stream`` that is false or null is as good as none.
+    The order of keys does not matter, except inside ``functions``, ``response_format``, ``text`` and
+    ``tools``. Lists are ordered. ``1`` and ``1.0`` are not equal: a provider may refuse the one where it
+    takes the other, and a schema shows the model the number as it is written. A ``stream`` that is false or
+    null is as good as none.
 
     Args:
         path: Below ``/api``.
-        fields: OpenAI's fields as the caller wrote them, prompts rendered; whatever this gateway adds for itself, such as
-            ``stream_options``, left out.
-        model: Who answers. An answer of a fallback belongs under the fallback's key, or it would be served long after
-            the model that was asked for has recovered.
+        fields: OpenAI's fields as the caller wrote them, prompts rendered; whatever this gateway adds for
+            itself, such as ``stream_options``, left out.
+        model: Who answers. An answer of a fallback belongs under the fallback's key, or it would be served
+            long after the model that was asked for has recovered.
         by_model: Whether *model* is part of the key.
         partition: Whose answers they are: see :meth:`Caching.partition`. No two are taken for one another.
 
     Raises:
-        RecursionError: if *fields* are nested more deeply than they can be written as JSON. The call is not cached.
+        RecursionError: if *fields* are nested more deeply than they can be written as JSON. The call is not
+            cached.
     """
     left_out = {"model", *_LABELS.get(path, ()), *(() if fields.get("stream") else ("stream",))}
     kept = {name: value for name, value in fields.items() if name not in left_out}

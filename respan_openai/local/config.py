@@ -1,7 +1,7 @@
-"""What ``respan-openai serve`` is told: a TOML file, flags and environment variables, made into a ``LocalGateway``.
+"""What ``respan-openai serve`` is told: a TOML file, flags and variables, made into a ``LocalGateway``.
 
 1. Keys stand in environment variables only; the file names the variables.
-2. A variable that is named and not set is an error: no gateway is open, and nothing is echoed, by an oversight.
+2. A variable that is named and not set is an error: no gateway is open, and nothing echoed, by an oversight.
 
 The file, of which every part may be missing::
 
@@ -33,15 +33,16 @@ The file, of which every part may be missing::
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from .._check import shown
-from .._core.plain import is_object
+from .._core.plain import as_list, as_object, is_object
 from ..exceptions import ConfigError
-from .configured import ALONE, check_names, provider_from
+from .configured import ALONE, check_names, provider_from, refuse_key
 from .gateway import LocalGateway
 from .prices import Prices
 from .settings import Model, Settings
@@ -63,6 +64,12 @@ KEYS_VARIABLE: Final = "RESPAN_SERVE_API_KEYS"
 _PARTS: Final = ("prompts", "store", "prices", "providers", "keys", "settings")
 _SETTINGS: Final = tuple(Settings.__dataclass_fields__)
 _MODEL: Final = tuple(Model.__dataclass_fields__)
+
+#: How a URL begins, well or badly written; one letter and a colon are a drive.
+_URL: Final = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
+
+#: What to do instead of giving a member of a group a key of its own.
+_INSTEAD: Final = "name a provider in [providers] that has it; then put that provider's model into the group."
 
 
 def configured_gateway(
@@ -181,6 +188,9 @@ def _prices(given: object) -> Prices | None:
 
 def _settings(given: Mapping[str, Any]) -> Settings:
     check_names(given, _SETTINGS, "settings")
+    for group, members in as_object(given.get("groups")).items():
+        for member in as_list(members):
+            refuse_key(member, "credentials", f"settings.groups.{shown(group)}", _INSTEAD)
     values: dict[str, Any] = dict(given)
     try:
         values["models"] = tuple(map(_model, given.get("models", ())))
@@ -205,10 +215,15 @@ def _variable(name: str) -> str:
     return value
 
 
-def open_store(where: str, folder: Path | None = None) -> Store:
-    """The store that *where* names: ``memory``, a ``redis://``, ``rediss://`` or ``unix://`` URL, or a file in *folder*.
+def open_store(where: str, folder: Path | None = None, *, as_is: bool = False) -> Store:
+    """The store that *where* names: ``memory``, a URL as ``RedisStore`` takes it, or a file in *folder*.
 
     ``env:NAME`` is what the environment variable NAME says, for a URL with a password in it.
+
+    Args:
+        where: As above.
+        folder: Default: the working directory.
+        as_is: A file is only looked into: see ``SQLiteStore``.
 
     Raises:
         ConfigError: if it cannot be used, or its package is not installed.
@@ -220,10 +235,11 @@ def open_store(where: str, folder: Path | None = None) -> Store:
         from ..stores.memory import MemoryStore
 
         return MemoryStore()
-    if where.startswith(("redis://", "rediss://", "unix://")):
+    # Also one that RedisStore refuses: taken for a file, its password would stand in the error's message.
+    if _URL.match(where):
         from ..stores.redis import RedisStore
 
         return RedisStore(where)
     from ..stores.sqlite import SQLiteStore
 
-    return SQLiteStore((folder or Path()) / where)
+    return SQLiteStore((folder or Path()) / where, as_is=as_is)

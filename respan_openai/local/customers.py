@@ -1,6 +1,7 @@
 """Whose call it is, and what it may still cost: budgets by period and in all, and requests by the minute.
 
-1. Money is counted in whole 1e-9 USD, markup included; the store takes it before a call and settles it afterwards.
+1. Money is counted in whole 1e-9 USD, markup included; the store takes it before a call and settles it
+   afterwards.
 2. Periods begin and end at midnight UTC; a week is that of ISO 8601 and begins on Monday.
 3. A budget whose call has no known price cannot be kept, so such a call is refused rather than let through.
 """
@@ -119,11 +120,13 @@ _PERIODS: Mapping[str, Callable[[date], tuple[date, date, str]]] = {
 def budgets_of(profile: Mapping[str, Any], now: float) -> list[Budget]:
     """The limits that hold for a customer at *now*.
 
-    ``period_budget`` holds from ``period_start`` to ``period_end`` (both days included) if these are given, and not at
-    all outside of them; else for each ``budget_duration``, which is ``monthly`` if it is not given.
+    ``period_budget`` holds from ``period_start`` to ``period_end`` (both days included) if these are given,
+    and not at all outside of them; else for each ``budget_duration``, which is ``monthly`` if it is not
+    given.
 
     Raises:
-        ContractError: 400 if the period ends before it starts: its budget would never hold, and nobody would know.
+        ContractError: 400 if the period ends before it starts: its budget would never hold, and nobody would
+            know.
     """
     today = datetime.fromtimestamp(now, UTC).date()
     found = (_in_period(profile, today), _in_all(profile), _by_minute(profile, now))
@@ -150,7 +153,10 @@ def _period(profile: Mapping[str, Any], today: date) -> tuple[date, date | None,
     first = date.min if start is None else date.fromisoformat(start)
     last = date.max if end is None else date.fromisoformat(end)
     if last < first:
-        message = "period_start lies behind period_end, so the budget would never hold. Swap them, or leave one out."
+        message = (
+            "period_start lies behind period_end, so the budget would never hold. "
+            "Swap them, or leave one out."
+        )
         raise invalid(message, "customer_params.period_start")
     behind = None if last == date.max else last + timedelta(days=1)
     return first, behind, f"{start or ''}..{end or ''}"
@@ -186,7 +192,7 @@ def _nano(usd: float) -> int:
 
 
 def marked_up(cost: int, profile: Mapping[str, Any]) -> int:
-    """*cost* (1e-9 USD) as this customer is charged for it: ``markup_percentage`` on top, rounded up, never below 0."""
+    """*cost* (1e-9 USD) with this customer's ``markup_percentage`` on top, rounded up, never below 0."""
     said: float | None = profile.get("markup_percentage")
     if not said:
         return min(cost, _MOST)
@@ -198,7 +204,10 @@ def charges_for(account: str, budgets: list[Budget], profile: Mapping[str, Any],
     """What a call that costs *cost* (1e-9 USD) takes from *budgets*, one charge for each."""
     money = marked_up(cost, profile)
     return [
-        Charge(account, budget.window, money if budget.counts_money else 1, budget.limit)
+        # What was spent is kept for good; how many requests a minute had is not.
+        Charge(account, budget.window, money, budget.limit)
+        if budget.counts_money
+        else Charge(account, budget.window, 1, budget.limit, budget.ends)
         for budget in budgets
     ]
 
@@ -207,8 +216,8 @@ def without_price() -> ContractError:
     """429 for a call whose price nobody knows, so that no budget in money could be kept."""
     return refusal(
         429,
-        "This customer has a budget, and the price of the model is not known, so that the budget could not be kept. "
-        "Give the gateway prices=..., or the call prompt_unit_price and completion_unit_price.",
+        "This customer has a budget, and the price of the model is not known, so that the budget could not "
+        "be kept. Give the gateway prices=..., or the call prompt_unit_price and completion_unit_price.",
     )
 
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from time import time
 from typing import TYPE_CHECKING, Any, Final
 
-from ..exceptions import ConfigError
+from .._extras import needed
 from .price import Price
 
 
@@ -52,22 +52,19 @@ def genai_lookup(names: Mapping[str, str]) -> Callable[[str, str], Price | None]
     Raises:
         ConfigError: if the package is not installed.
     """
-    try:
-        from genai_prices.data_snapshot import find_provider_by_id, get_snapshot
-    except ImportError:
-        raise ConfigError(
-            "Prices.from_genai() needs the package genai-prices: pip install 'respan-openai[prices]'."
-        ) from None
+    why = "Prices.from_genai() needs the package genai-prices"
+    data = needed("genai_prices.data_snapshot", "prices", why)
 
     @lru_cache(maxsize=256)
     def price_at(provider: str, model: str, minute: int) -> Price | None:
         # Not `find_provider_model`: it remembers every name that it was ever asked for.
-        providers = get_snapshot().providers
-        found = find_provider_by_id(providers, names.get(provider, provider))
+        providers = data.get_snapshot().providers
+        found = data.find_provider_by_id(providers, names.get(provider, provider))
         info = None if found is None else found.find_model(model, all_providers=providers)
-        return (
-            None if info is None else _price(vars(info.get_prices(datetime.fromtimestamp(minute * 60, UTC))))
-        )
+        if info is None:
+            return None
+        listed: object = info.get_prices(datetime.fromtimestamp(minute * 60, UTC))
+        return _price(vars(listed))
 
     return lambda provider, model: price_at(provider, model, int(time()) // 60)
 

@@ -44,7 +44,7 @@ _log = logging.getLogger("respan_openai")
 
 
 def mark_of(secret: bytes, caller: str, candidate: Candidate) -> str:
-    """Stands for whose answers a call may be served: who asks the gateway, and with whose key the provider is asked."""
+    """Stands for whose answers a call may be served: who asks, and with whose key the provider is asked."""
     credential = candidate.credential
     whose = [caller, candidate.provider, None if credential is None else [*credential[:3]]]
     return hmac.digest(secret, json.dumps(whose).encode(), "sha256").hex()
@@ -60,6 +60,7 @@ class Keeping:
         path: What was called.
         fields: OpenAI's, prompts rendered.
         partition: Whose answers it may be served, by candidate: see ``Caching.partition``.
+        patience: Seconds that it waits for an equal call at most; not more than its own caller has.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Keeping:
         path: str,
         fields: Mapping[str, Any],
         partition: Callable[[Candidate], Sequence[str]],
+        patience: float = PATIENCE_SECONDS,
     ) -> None:
         self._store = store
         self._flights = flights
@@ -78,6 +80,7 @@ class Keeping:
         self._path = path
         self._fields = fields
         self._partition = partition
+        self._patience = patience
         self._flight: Flight | None = None
 
     def _key(self, candidate: Candidate) -> str:
@@ -90,7 +93,7 @@ class Keeping:
         )
 
     def find(self, candidate: Candidate, at: float) -> Steps:
-        """The entry that answers the call at *at* (seconds since 1970), if there is one, or comes to be meanwhile.
+        """The entry that answers the call at *at* (seconds since 1970), if there is one or comes to be.
 
         Else the call leads those that are equal, until :meth:`land`.
         """
@@ -106,7 +109,7 @@ class Keeping:
         return landed
 
     def _joined(self, key: str) -> Steps:
-        until = now() + PATIENCE_SECONDS
+        until = now() + self._patience
         for _ in range(_JOINS):
             self._flight = flight = self._flights.join(key)
             if flight.leads:

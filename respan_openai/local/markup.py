@@ -33,8 +33,8 @@ def element(name: str, /, *children: str | None, **attributes: object) -> Html:
     Args:
         name: Of the element.
         children: Text, which is escaped, or ``Html``; ``None`` is left out.
-        attributes: ``class_`` is ``class``, ``data_live`` is ``data-live``. ``True`` is an attribute without a value;
-            one that is ``None`` or ``False`` is left out.
+        attributes: ``class_`` is ``class``, ``data_live`` is ``data-live``. ``True`` is an attribute without
+            a value; one that is ``None`` or ``False`` is left out.
     """
     start = Html(f"<{name}{''.join(_attribute(*item) for item in attributes.items())}>")
     if name in _VOID:
@@ -84,7 +84,7 @@ def _hash_of(asset: str) -> str:
 
 @cache
 def policy_headers() -> tuple[tuple[str, str], ...]:
-    """Headers with which a browser runs this package's style and script, talks to this server, and does nothing else."""
+    """Headers with which a browser uses this package's style and script, and talks to this server only."""
     policy = {
         "default-src": "'none'",
         "style-src": _hash_of("page.css"),

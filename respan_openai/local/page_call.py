@@ -21,9 +21,9 @@ __all__ = ["call_page"]
 
 #: Shown in a place of their own, or of no use to a reader.
 _PLACED: Final = frozenset({
-    "answer_model", "at", "attempts", "cache", "cost", "customer_identifier", "environment", "error", "first_token", "id",
-    "input", "latency", "metadata", "model", "output", "params", "path", "properties", "provider", "status", "stream",
-    "tokens", "why",
+    "answer_model", "at", "attempts", "cache", "cost", "customer_identifier", "environment", "error",
+    "first_token", "id", "input", "latency", "metadata", "model", "output", "params", "path", "properties",
+    "provider", "status", "stream", "tokens", "why",
 })  # fmt: skip
 
 _TEXTS: Final = (

@@ -1,4 +1,4 @@
-"""A ``LocalGateway`` as an ASGI application: calls below ``/api``, the call log at ``/``, ``/healthz`` for whoever starts it."""
+"""A ``LocalGateway`` as an ASGI application: calls below ``/api``, the call log at ``/``, ``/healthz``."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ class Served(Doors, Protocol):
 class Server:
     """An ASGI application that answers as *gateway* does.
 
-    Streams go out as they come in, one message for each piece. A caller who hangs up ends the provider's work. When the
-    application is shut down, connections to providers and the gateway's store are closed.
+    Streams go out as they come in, one message for each piece. A caller who hangs up ends the provider's
+    work. When the application is shut down, connections to providers and the gateway's store are closed.
 
-    A gateway without keys lets in only who calls this machine by a name of its own, so that no page in a browser gets
-    through; it does not see from where a connection comes. :func:`serve` binds such a gateway to loopback only. Whoever
-    runs this application otherwise sees to that.
+    A gateway without keys lets in only who calls this machine by a name of its own, so that no page in a
+    browser gets through; it does not see from where a connection comes. :func:`serve` binds such a gateway to
+    loopback only. Whoever runs this application otherwise sees to that.
 
     To be mounted at the root: the pages link to ``/``.
 
@@ -131,6 +131,7 @@ class Server:
             raise detail(404, "Not found. Calls go to /api, and the call log is at /.")
 
     async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._gateway.admit(headers_of(scope))  # before the body: a stranger's is not read
         body = await read_body(scope, receive, self._most_bytes)
         request = request_for(scope, body, _ORIGIN)
         await unless_gone(receive, self._answered(request, send))
@@ -178,7 +179,8 @@ class Server:
         return [dict(row.finished()) for row in reversed(list(self._gateway.running.values()))]
 
     async def _looked_up(self, look: Callable[[], Any]) -> Any:
-        return await asyncio.to_thread(look) if self._gateway.store.blocks else look()
+        # Also with a store that does not block: rows are read from JSON, and there may be 2,000 of them.
+        return await asyncio.to_thread(look)
 
 
 async def _read_only(scope: Scope, send: Send, show: Callable[[Scope, Send], Awaitable[None]]) -> None:
@@ -206,7 +208,7 @@ class _Started:
 
 async def _failed(error: Exception, send: _Started) -> None:
     if send.has_begun:
-        # Without its last message the connection is closed, by which the caller sees that something is missing.
+        # Without its last message the connection is closed: the caller sees that something is missing.
         _log.warning("An answer broke off (%s).", type(error).__name__)
         return
     _log.error("A request could not be answered.", exc_info=error)

@@ -8,6 +8,7 @@ import socket
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from .._extras import needed
 from ..exceptions import ConfigError
 from .server import Server
 from .visitors import is_loopback
@@ -46,8 +47,8 @@ def serve(
 ) -> None:
     """Serve *gateway* over HTTP until it is stopped (Ctrl-C, SIGTERM).
 
-    Calls under way may then go on for *stop_seconds*; a second Ctrl-C ends them at once. There is no TLS: keys and
-    prompts beyond this machine need a proxy in front that has it.
+    Calls under way may then go on for *stop_seconds*; a second Ctrl-C ends them at once. There is no TLS:
+    keys and prompts beyond this machine need a proxy in front that has it.
 
     Args:
         gateway: With ``api_keys``, if *host* is more than loopback.
@@ -57,10 +58,10 @@ def serve(
         announce: Told where the gateway is, once it listens.
 
     Raises:
-        ConfigError: if uvicorn is not installed (``pip install 'respan-openai[server]'``), the gateway has no keys and
-            others could reach it, or the port cannot be had.
+        ConfigError: if uvicorn is not installed (``pip install 'respan-openai[server]'``), the gateway has no
+            keys and others could reach it, or the port cannot be had.
     """
-    uvicorn = _uvicorn()
+    uvicorn = needed("uvicorn", "server", "Serving needs uvicorn")
     sockets = listen(host, port, loopback_only=gateway.accepts_anyone)
     try:
         announce(_where(host, sockets[0].getsockname()[1], is_open=gateway.accepts_anyone))
@@ -86,17 +87,9 @@ def _settings(uvicorn: Any, application: _Quiet, stop_seconds: int) -> Any:
     )
 
 
-def _uvicorn() -> Any:
-    try:
-        import uvicorn
-    except ImportError:
-        raise ConfigError("Serving needs uvicorn: pip install 'respan-openai[server]'.") from None
-    return uvicorn
-
-
 def _stoppable(uvicorn: Any) -> Any:
     class Stoppable(uvicorn.Server):  # type: ignore[misc]
-        """Ends calls under way at the second Ctrl-C; uvicorn itself waits until their connections are closed."""
+        """Ends calls under way at the second Ctrl-C; uvicorn itself waits until they are over."""
 
         def handle_exit(self, sig: int, frame: Any) -> None:
             super().handle_exit(sig, frame)  # pyright: ignore[reportUnknownMemberType] -- uvicorn is optional
@@ -125,7 +118,8 @@ def listen(host: str, port: int, *, loopback_only: bool) -> list[socket.socket]:
     """Sockets that listen on each address of *host*, all on one port.
 
     Raises:
-        ConfigError: if there is no such address or port, or if one of them is not of loopback and *loopback_only*.
+        ConfigError: if there is no such address or port, or if one of them is not of loopback and
+            *loopback_only*.
     """
     addresses = _addresses(host, port)
     if loopback_only:
@@ -158,8 +152,8 @@ def _check_loopback(host: str, addresses: list[tuple[Any, Any]]) -> None:
     beyond = next((address[0] for _, address in addresses if not is_loopback(address[0])), None)
     if beyond is not None:
         raise ConfigError(
-            f"The gateway has no api_keys, so whoever reaches {host} ({beyond}) could spend your money and read the call "
-            "log. Give it keys, or listen on 127.0.0.1 only."
+            f"The gateway has no api_keys, so whoever reaches {host} ({beyond}) could spend your money and "
+            "read the call log. Give it keys, or listen on 127.0.0.1 only."
         )
 
 

@@ -1,10 +1,11 @@
 """Who may come in over a socket, before the gateway itself looks at a call.
 
-1. A gateway with keys asks for one: calls with ``Authorization: Bearer``, as ever; pages also with the password of
-   HTTP Basic, because that is what a browser can ask its user for.
-2. A gateway without keys is open to programs of its own machine. A browser there also runs the scripts of foreign
-   pages: they get in neither under a name of theirs that resolves to this machine (DNS rebinding), nor with a request
-   from their own origin, which would spend the user's money even if they cannot read the answer.
+1. A gateway with keys asks for one: calls with ``Authorization: Bearer``, as ever; pages also with the
+   password of HTTP Basic, because that is what a browser can ask its user for.
+2. A gateway without keys is open to programs of its own machine. A browser there also runs the scripts of
+   foreign pages: they get in neither under a name of theirs that resolves to this machine (DNS rebinding),
+   nor with a request from their own origin, which would spend the user's money even if they cannot read the
+   answer.
 """
 
 from __future__ import annotations
@@ -38,7 +39,11 @@ class Doors(Protocol):
         ...
 
     def admit(self, headers: Mapping[str, str]) -> Any:
-        """Whose call one with *headers* is, with its ``environment``; raises ``ContractError`` (401) for strangers."""
+        """Whose call one with *headers* is, with its ``environment``.
+
+        Raises:
+            ContractError: 401 for strangers.
+        """
         ...
 
 
@@ -68,8 +73,15 @@ def check_local(headers: Mapping[str, str], hosts: Collection[str]) -> None:
             "The Host header names another one.",
         )
     origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != authority.lower():
+    if origin is not None and not _is_at(origin, authority):
         raise detail(403, "This gateway has no keys, so it takes no calls from pages of another origin.")
+
+
+def _is_at(origin: str, authority: str) -> bool:
+    try:
+        return urlsplit(origin).netloc.lower() == authority.lower()
+    except ValueError:
+        return False
 
 
 def _is_local(authority: str, hosts: Collection[str]) -> bool:
@@ -82,7 +94,7 @@ def _is_local(authority: str, hosts: Collection[str]) -> bool:
 
 
 def environment_for(doors: Doors, headers: Mapping[str, str]) -> str | None:
-    """The environment whose calls the sender of *headers* may look at; ``None`` is all, where there are no keys.
+    """The environment whose calls the sender of *headers* may see; ``None`` (all) where there are no keys.
 
     Raises:
         ContractError: 401 without an accepted key, with the header that makes a browser ask for one.

@@ -1,4 +1,4 @@
-"""Where a local gateway keeps its cache, budgets, customers, prompts and log: in memory, in a file, or in Redis."""
+"""Where a local gateway keeps its cache, budgets, customers, prompts and log: memory, a file, or Redis."""
 
 from .memory import MemoryStore
 from .protocol import Charge, Store

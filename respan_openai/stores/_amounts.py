@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["MOST", "check_amounts", "fitting", "held_already", "room"]
 
 
-#: Most that a budget can count, a signed integer of 64 bits: SQLite has no larger one, and Redis has none
-#: either.
+#: Most that a budget can count, a signed integer of 64 bits: neither SQLite nor Redis has a larger one.
 MOST = 2**63 - 1
 
 

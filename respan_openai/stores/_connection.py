@@ -103,8 +103,7 @@ class Connection:
 
     @contextmanager
     def writing(self, wait: float, patience: float | None = None) -> Generator[sqlite3.Connection]:
-        """As :meth:`reading`, for a transaction that is committed at the end, unless the block has rolled it
-        back.
+        """As :meth:`reading`, for a transaction, which is committed at the end unless it was rolled back.
 
         Other processes are waited for *patience* seconds at most, and no longer than *wait* in all.
         """

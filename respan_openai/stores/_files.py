@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..exceptions import ConfigError, StoreError
 
 
-__all__ = ["NETWORK", "SIDE_FILES", "mounted_as", "network_of", "prepare", "set_aside"]
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+
+__all__ = ["NETWORK", "SIDE_FILES", "alone_in", "mounted_as", "network_of", "prepare", "set_aside"]
 
 
 #: What SQLite appends to the name of a database for the files that it keeps beside it.
@@ -81,8 +86,35 @@ def _beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
+@contextmanager
+def alone_in(folder: Path) -> Generator[None]:
+    """Keep out others who ask for the same, in this process or another, until the block is over.
+
+    Without effect on Windows, and if the folder cannot be locked.
+    """
+    with ExitStack() as stack:
+        with suppress(OSError):
+            _lock(folder, stack)
+        yield
+
+
+def _lock(folder: Path, stack: ExitStack) -> None:
+    if sys.platform == "win32":
+        return
+    import fcntl
+
+    # The folder, because closing the file itself would release the locks that SQLite has on it.
+    descriptor = os.open(folder, os.O_RDONLY)
+    stack.callback(os.close, descriptor)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    # Closing it would not do: a child that was forked meanwhile has the lock as well.
+    stack.callback(fcntl.flock, descriptor, fcntl.LOCK_UN)
+
+
 def set_aside(path: Path) -> Path | None:
-    """Give a damaged file, and those beside it, the name ``<name>.damaged-1``.
+    """Give a damaged file, and those beside it, the name ``<name>.damaged-1``; for one process at a time.
+
+    What another one has begun with that and not brought to its end, because it was killed, is done now.
 
     Returns:
         The new name, or ``None`` if there is such a file already.
@@ -92,19 +124,26 @@ def set_aside(path: Path) -> Path | None:
     """
     aside = _beside(path, ".damaged-1")
     try:
-        # Unlike a rename it fails if the name is taken, also if another process takes it at this moment.
-        os.link(path, aside)
+        if not _linked(path, aside):
+            return None
         for suffix in SIDE_FILES:
             with suppress(FileNotFoundError):
                 _beside(path, suffix).replace(_beside(aside, suffix))
         path.unlink()
-    except FileExistsError:
-        return None
     except OSError as exc:
         raise StoreError(
             f"{path} is damaged, and cannot be set aside: {exc.strerror}. Move it by hand."
         ) from exc
     return aside
+
+
+def _linked(path: Path, aside: Path) -> bool:
+    try:
+        # Unlike a rename it fails if the name is taken, so that no older file is lost.
+        os.link(path, aside)
+    except FileExistsError:
+        return path.samefile(aside)
+    return True
 
 
 def network_of(path: Path) -> str | None:

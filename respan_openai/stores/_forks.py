@@ -34,8 +34,7 @@ _forking = Lock()
 
 
 def watch(store: Forkable) -> None:
-    """Pause *store* around each fork from now on, for as long as it lives; without effect where there is no
-    fork."""
+    """Pause *store* around each fork from now on, for as long as it lives, where there is such a thing."""
     _register()
     _watched.add(store)
 

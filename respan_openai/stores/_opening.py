@@ -5,16 +5,23 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .._warn import warn
 from ..exceptions import ConfigError, StoreError
 from ._connection import explained, is_damage
-from ._files import network_of, prepare, set_aside
-from ._schema import check, migrate
+from ._files import alone_in, network_of, prepare, set_aside
+from ._schema import check, check_current, migrate
 
 
-__all__ = ["checked_path", "open_file"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+__all__ = ["checked_path", "look_at", "open_file"]
 
 
 # Seconds to wait for another process that is making the tables.
@@ -42,20 +49,40 @@ def open_file(path: Path) -> None:
         ConfigError: if others could change it; see :func:`prepare`.
         StoreError: if it cannot be used, is not ours, of a newer version, or damaged once more.
     """
-    if _is_sound(path):
-        return
-    _make_way(path)
-    if not _is_sound(path):
-        raise StoreError(
-            f"{path} is damaged, and there is a damaged file from before ({path.name}.damaged-1). "
-            "Find out what damages it, and move both away."
-        )
+    # One at a time: whoever opens a file that another process moves away at that moment has parts of both.
+    with alone_in(path.parent):
+        if _is_made(path):
+            return
+        _make_way(path)
+        if not _is_made(path):
+            raise StoreError(
+                f"{path} is damaged, and there is a damaged file from before ({path.name}.damaged-1). "
+                "Find out what damages it, and move both away."
+            )
 
 
-def _is_sound(path: Path) -> bool:
+def look_at(path: Path) -> None:
+    """Make sure that *path* has the tables of this release already, and change nothing about it.
+
+    Raises:
+        ConfigError: if there is no such file.
+        StoreError: if it cannot be used, is not ours, damaged, or of another version.
+    """
+    if not path.is_file():
+        raise ConfigError(f"There is no file {path}. Name the one that the gateway writes to.")
+    if not _is_sound(path, check_current):
+        raise StoreError(f"{path} is not a store, or is damaged. It was left as it is.")
+
+
+def _is_made(path: Path) -> bool:
     prepare(path)
+    return _is_sound(path, partial(_set_up, path))
+
+
+def _is_sound(path: Path, use: Callable[[sqlite3.Connection], None]) -> bool:
     try:
-        _set_up(path)
+        with closing(sqlite3.connect(path, timeout=_WAIT, isolation_level=None)) as connection:
+            use(connection)
     except sqlite3.Error as exc:
         if is_damage(exc):
             return False
@@ -74,14 +101,10 @@ def _make_way(path: Path) -> None:
         )
 
 
-def _set_up(path: Path) -> None:
-    connection = sqlite3.connect(path, timeout=_WAIT, isolation_level=None)
-    try:
-        check(connection)
-        _set_journal(connection, _journal_for(path))
-        migrate(connection)
-    finally:
-        connection.close()
+def _set_up(path: Path, connection: sqlite3.Connection) -> None:
+    check(connection)
+    _set_journal(connection, _journal_for(path))
+    migrate(connection)
 
 
 def _journal_for(path: Path) -> str:

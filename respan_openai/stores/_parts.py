@@ -77,6 +77,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.taken: dict[tuple[str, str], int] = {}
+        self._ends: dict[str, dict[str, float]] = {}  # of windows, by account
         self._holds: dict[str, _Held] = {}
         self._sweep_at = _FEW_HOLDS
 
@@ -84,6 +85,7 @@ class Ledger:
         """See :meth:`Store.reserve`."""
         if self._held(hold, now) is not None:
             raise held_already()
+        self._forget(charges, now)
         after: dict[tuple[str, str], int] = {}
         for charge in charges:
             budget = charge.account, charge.window
@@ -92,6 +94,7 @@ class Ledger:
                 return charge
             after[budget] = before + charge.amount
         self.taken.update(after)
+        self._note_ends(charges)
         self._holds[hold] = _Held(tuple(charges), expires)
         self._sweep(now)
         return None
@@ -104,7 +107,20 @@ class Ledger:
         fitting(len(held.charges), len(amounts))
         del self._holds[hold]
         for charge, amount in zip(held.charges, amounts, strict=True):
-            self.taken[charge.account, charge.window] += amount - charge.amount
+            budget = charge.account, charge.window
+            if budget in self.taken:  # it may have been forgotten
+                self.taken[budget] += amount - charge.amount
+
+    def _forget(self, charges: Sequence[Charge], now: float) -> None:
+        for account in {charge.account for charge in charges}:
+            known = self._ends.get(account, {})
+            for window in [window for window, ends in known.items() if ends <= now]:
+                del known[window], self.taken[account, window]
+
+    def _note_ends(self, charges: Sequence[Charge]) -> None:
+        for account, window, _, _, ends in charges:
+            if ends is not None:
+                self._ends.setdefault(account, {})[window] = ends
 
     def _held(self, hold: str, now: float) -> _Held | None:
         held = self._holds.get(hold)

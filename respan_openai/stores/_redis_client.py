@@ -1,12 +1,13 @@
-"""redis-py, with one try, short timeouts and a breaker, and with errors that hold nothing of what was
-asked."""
+"""redis-py, with one try, short timeouts and a breaker, and errors that hold nothing of what was asked."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from .._check import shown
+from .._extras import needed
 from ..exceptions import ConfigError, StoreError
 from ._breaker import Breaker
 from ._values import seconds
@@ -14,12 +15,14 @@ from ._values import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from urllib.parse import SplitResult
 
 
 __all__ = ["Client"]
 
 
-_SCHEMES: Final = ("redis", "rediss", "unix")
+_SCHEMES: Final = ("redis://", "rediss://", "unix://")
+_DATABASE: Final = re.compile(r"/?[0-9]*")
 
 # In a URL these would win over what is passed beside it, and the promises about time would not hold.
 _OURS: Final = frozenset(
@@ -58,7 +61,7 @@ class Client:
 
     def __init__(self, url: str, *, timeout: float, clock: Callable[[], float]) -> None:
         self.shown = _checked(url)
-        self._redis = _redis()
+        self._redis = needed("redis", "redis", "RedisStore needs the package redis")
         self._breaker = Breaker(clock)
         self._client: Any = self._connected(url, seconds("RedisStore(timeout=...)", timeout))
 
@@ -137,14 +140,6 @@ def _together(client: Any, commands: Sequence[Sequence[str]]) -> list[Any]:
     return answers
 
 
-def _redis() -> Any:
-    try:
-        import redis
-    except ImportError:
-        raise ConfigError("RedisStore needs the package redis: pip install 'respan-openai[redis]'.") from None
-    return redis
-
-
 def _checked(url: str) -> str:
     """*url*, fit to be shown.
 
@@ -156,11 +151,29 @@ def _checked(url: str) -> str:
         place = f"{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
     except (TypeError, ValueError, AttributeError):
         raise ConfigError("RedisStore(url) must be a URL: redis://host:port/database.") from None
-    if parts.scheme not in _SCHEMES:
+    # Not by parts.scheme, which is in lower case in any case: redis-py wants it so in the URL itself.
+    if not str(url).startswith(_SCHEMES):
         raise ConfigError("RedisStore(url) must begin with redis://, rediss:// (TLS) or unix:// (a socket).")
-    ours = sorted(_OURS.intersection(name for name, _ in parse_qsl(parts.query, keep_blank_values=True)))
+    options = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
+    _check_whole(parts, options)
+    _check_options(options)
+    return f"{parts.scheme}://{place}"
+
+
+def _check_whole(parts: SplitResult, options: Sequence[str]) -> None:
+    # redis-py takes no notice of what is out of place here, and it may be the rest of a password.
+    is_socket = parts.scheme == "unix"
+    fits = parts.netloc[-1:] in {"", "@"} if is_socket else _DATABASE.fullmatch(parts.path)
+    if not fits or parts.fragment or any("@" in name for name in options):
+        raise ConfigError(
+            "RedisStore(url) must be redis://user:password@host:port/number or unix://user:password@/path. "
+            "In a password write `/` as %2F, `?` as %3F, `#` as %23 and `@` as %40."
+        )
+
+
+def _check_options(names: Sequence[str]) -> None:
+    ours = sorted(_OURS.intersection(names))
     if ours:
         raise ConfigError(
             f"Leave `{shown(ours[0])}` out of the URL: RedisStore has timeout=..., and sets the rest itself."
         )
-    return f"{parts.scheme}://{place}"

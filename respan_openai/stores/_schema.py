@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sqlite3 import Connection
 
 
-__all__ = ["APPLICATION", "STEPS", "VERSION", "check", "check_version", "migrate"]
+__all__ = ["APPLICATION", "STEPS", "VERSION", "check", "check_current", "check_version", "migrate"]
 
 
 #: ``RSPN``, in the file's header.
@@ -38,7 +38,7 @@ _CACHE = (
 # SQLite turns a sum beyond 64 bits into a rounded one without a word: the CHECK refuses it.
 _LEDGER = (
     """CREATE TABLE budgets (account TEXT NOT NULL, period TEXT NOT NULL,
-         taken INTEGER NOT NULL CHECK (typeof(taken) = 'integer'),
+         taken INTEGER NOT NULL CHECK (typeof(taken) = 'integer'), ends REAL,
          PRIMARY KEY (account, period)) WITHOUT ROWID""",
     "CREATE TABLE holds (hold TEXT PRIMARY KEY, charges TEXT NOT NULL, expires REAL NOT NULL) WITHOUT ROWID",
     "CREATE INDEX holds_expires ON holds (expires)",
@@ -50,10 +50,11 @@ _RECORDS = (
     "CREATE TABLE secret (id INTEGER PRIMARY KEY CHECK (id = 1), value BLOB NOT NULL)",
 )
 
+# The row comes last: it lies in pages of its own, through which SQLite would go to reach what is behind it.
 _LOG = (
-    """CREATE TABLE log (id TEXT PRIMARY KEY, at REAL NOT NULL, row TEXT NOT NULL, environment, status, model,
-    provider,
-         customer_identifier, custom_identifier, thread_identifier)""",
+    """CREATE TABLE log
+         (id TEXT PRIMARY KEY, at REAL NOT NULL, environment, status, model, provider, customer_identifier,
+         custom_identifier, thread_identifier, row TEXT NOT NULL)""",
     "CREATE INDEX log_at ON log (at, id)",
     """CREATE TRIGGER log_added AFTER INSERT ON log BEGIN
          UPDATE totals SET amount = amount + 1 WHERE name = 'log'; END""",
@@ -79,6 +80,20 @@ def check(connection: Connection) -> None:
     if tables and _pragma(connection, "application_id") != APPLICATION:
         raise StoreError("the file is another application's database. Name a file of the store's own.")
     check_version(connection)
+
+
+def check_current(connection: Connection) -> None:
+    """Same as :func:`check`, for a file that is to be used as it is: it must have the tables of this release.
+
+    Raises:
+        StoreError: as there, and if the file still lacks some of them.
+        sqlite3.DatabaseError: if it is no database.
+    """
+    check(connection)
+    if _pragma(connection, "user_version") < VERSION:
+        raise StoreError(
+            "the file is of an older release, or empty. Start the gateway with it once, and look again."
+        )
 
 
 def check_version(connection: Connection) -> None:

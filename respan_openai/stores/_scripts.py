@@ -13,13 +13,14 @@ __all__ = ["LOG", "PAGE", "RESERVE", "SETTLE"]
 
 
 #: KEYS: the hold, and the budget of each charge. ARGV: now, expiry, milliseconds until then, and for each
-#: charge how much may have been taken before, and its amount. Answers -1, or the index of the charge that
-#: does not fit, or -2 if the name of the hold is in use.
+#: charge how much may have been taken before, its amount, and milliseconds that its budget is kept at least
+#: (0: for good). Answers -1, or the index of the charge that does not fit, or -2 if the name of the hold is
+#: in use.
 RESERVE = """
 local held = redis.call('LINDEX', KEYS[1], 0)
 if held and tonumber(held) > tonumber(ARGV[1]) then return -2 end
 for i = 2, #KEYS do
-  local taken, room = redis.call('GET', KEYS[i]) or '0', ARGV[2 * i]
+  local taken, room = redis.call('GET', KEYS[i]) or '0', ARGV[3 * i - 2]
   if not string.match(taken, '^%-?%d+$') then return redis.error_reply('ERR a budget is not a number') end
   local more = #taken > #room or #taken == #room and taken > room
   local negative = string.sub(taken, 1, 1) == '-'
@@ -27,8 +28,10 @@ for i = 2, #KEYS do
 end
 local charges = {}
 for i = 2, #KEYS do
-  redis.call('INCRBY', KEYS[i], ARGV[2 * i + 1])
-  charges[2 * i - 3], charges[2 * i - 2] = KEYS[i], ARGV[2 * i + 1]
+  local amount, life = ARGV[3 * i - 1], tonumber(ARGV[3 * i])
+  redis.call('INCRBY', KEYS[i], amount)
+  if life > 0 and redis.call('PTTL', KEYS[i]) < life then redis.call('PEXPIRE', KEYS[i], ARGV[3 * i]) end
+  charges[2 * i - 3], charges[2 * i - 2] = KEYS[i], amount
 end
 if held then redis.call('DEL', KEYS[1]) end
 redis.call('RPUSH', KEYS[1], ARGV[2], unpack(charges))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from .._check import unknown
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from .protocol import Row
 
 
-__all__ = ["check_where", "dumped", "loaded", "most_rows", "positive", "row_of", "seconds"]
+__all__ = ["check_where", "dumped", "dumped_row", "loaded", "most_rows", "positive", "row_of", "seconds"]
 
 
 # Only ASCII is written, because neither SQLite nor Redis takes the lone surrogates that JSON may hold.
@@ -38,6 +39,16 @@ def dumped(value: Mapping[str, Any] | Sequence[Any]) -> str:
             "A store keeps JSON values only: text, finite numbers, booleans, None, lists and dicts. "
             "Convert the rest."
         ) from None
+
+
+def dumped_row(row: Row) -> str:
+    """Same as :func:`dumped`, but a number that is not finite becomes ``None``: a row is worth more."""
+    try:
+        return dumped(row)
+    except StoreError:
+        with suppress(TypeError, ValueError, RecursionError):
+            return dumped(json.loads(json.dumps(row), parse_constant=lambda _: None))
+        raise
 
 
 def loaded(text: str | bytes) -> Any:

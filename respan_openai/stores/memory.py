@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ._amounts import check_amounts
 from ._forks import watch
 from ._parts import Cache, Kept, Ledger, Log
-from ._values import check_where, dumped, loaded, most_rows, positive, row_of
+from ._values import check_where, dumped, dumped_row, loaded, most_rows, positive, row_of
 from .protocol import FIELDS, SECRET_BYTES
 
 
@@ -108,7 +108,7 @@ class MemoryStore:
 
     def log(self, row: Row) -> None:
         """See :meth:`Store.log`."""
-        kept = Kept(dumped(row), {name: row.get(name) for name in FIELDS})
+        kept = Kept(dumped_row(row), {name: row.get(name) for name in FIELDS})
         with self._lock:
             self._log.add(row["id"], row["at"], kept)
 

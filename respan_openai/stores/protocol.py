@@ -41,12 +41,15 @@ class Charge(NamedTuple):
         window: Which part of it: ``total``, ``2026-11``, ...
         amount: Taken, in the budget's own unit (money: 1e-9 USD), at least 0.
         limit: Most that may be taken in all; ``None`` only counts.
+        ends: Seconds since 1970 when the window is over. What was taken from it is forgotten some time after
+            that, with the next reservation of the same account at the latest; ``None`` keeps it for good.
     """
 
     account: str
     window: str
     amount: int
     limit: int | None = None
+    ends: float | None = None
 
 
 class Store(Protocol):
@@ -60,8 +63,7 @@ class Store(Protocol):
 
     @property
     def blocks(self) -> bool:
-        """Whether a method may wait for a disk or a network: awaited code then calls it in a worker
-        thread."""
+        """Whether a method may wait for a disk or a network: awaited code then calls it in a thread."""
         ...
 
     def cached(self, key: str, now: float) -> bytes | None:
@@ -85,8 +87,7 @@ class Store(Protocol):
         """Replace what *hold* took by *amounts*, in the order of its charges.
 
         Once: a hold that is unknown, settled or expired is left as it is. An amount above the one that was
-            reserved is
-        taken although it may pass the limit, for it has been spent.
+        reserved is taken although it may pass the limit, for it has been spent.
         """
         ...
 
@@ -124,11 +125,10 @@ class Store(Protocol):
     def entries(
         self, *, limit: int = 100, before: float | None = None, where: Mapping[str, object] | None = None
     ) -> list[Row]:
-        """The newest rows first, at most *limit*, older than *before*, with the values in *where* (of
-        ``FIELDS``).
+        """The newest rows first, at most *limit*, older than *before*, with the values in *where*.
 
-        Of rows with the same ``at`` the one with the greater ``id`` comes first. A row without a field has
-        ``None`` there.
+        *where* names ``FIELDS``. Of rows with the same ``at`` the one with the greater ``id`` comes first. A
+        row without a field has ``None`` there.
 
         Raises:
             ParamsError: if *where* names something else.
@@ -136,7 +136,7 @@ class Store(Protocol):
         ...
 
     def secret(self) -> bytes:
-        """32 random bytes, made when they are first asked for: the same for all who share the store, for good.
+        """32 random bytes, made when first asked for: the same for all who share the store, for good.
 
         For marks of credentials (an HMAC), which must mean nothing to whoever has no access to the store.
         """

@@ -12,7 +12,7 @@ from ..exceptions import ConfigError, StoreError
 from ._amounts import check_amounts, fitting, held_already, room
 from ._redis_client import Client
 from ._scripts import LOG, PAGE, RESERVE, SETTLE
-from ._values import check_where, dumped, loaded, most_rows, row_of
+from ._values import check_where, dumped, dumped_row, loaded, most_rows, row_of
 from .protocol import SECRET_BYTES
 
 
@@ -119,7 +119,7 @@ class RedisStore:
             *(self._key("taken", charge.account, charge.window) for charge in charges),
         ]
         times: list[str | int] = [_number(now), _number(expires), _milliseconds(expires - now)]
-        refused: int = self._client.run(RESERVE, keys, [*times, *_rooms_and_amounts(charges)])
+        refused: int = self._client.run(RESERVE, keys, [*times, *_values_of(charges, now, expires)])
         if refused == -2:
             raise held_already()
         return None if refused == -1 else charges[refused]
@@ -167,7 +167,7 @@ class RedisStore:
 
     def log(self, row: Row) -> None:
         """See :meth:`Store.log`."""
-        values: list[str | int] = [dumped([row["id"]]), _number(row["at"]), dumped(row), self._max_rows]
+        values: list[str | int] = [dumped([row["id"]]), _number(row["at"]), dumped_row(row), self._max_rows]
         self._client.run(LOG, self._log_keys, values)
 
     def entry(self, log_id: str) -> Row | None:
@@ -196,8 +196,7 @@ class RedisStore:
     # -- as a whole
 
     def close(self) -> None:
-        """Give the connections back. Whatever is asked for after that raises ``StoreError``; harmless if
-        repeated."""
+        """Give the connections back; harmless if repeated. Whoever asks after that gets a ``StoreError``."""
         self._client.close()
 
     @property
@@ -220,7 +219,7 @@ def _milliseconds(seconds: float) -> int:
     return max(1, round(min(seconds * 1000, _LONGEST_EXPIRY_MS)))
 
 
-def _rooms_and_amounts(charges: Sequence[Charge]) -> Iterator[int]:
+def _values_of(charges: Sequence[Charge], now: float, expires: float) -> Iterator[int]:
     # All charges are looked at before one is taken: one that follows on the same budget has so much less
     # room.
     taken: dict[tuple[str, str], int] = {}
@@ -229,6 +228,8 @@ def _rooms_and_amounts(charges: Sequence[Charge]) -> Iterator[int]:
         before = taken.get(budget, 0)
         yield max(room(charge) - before, -1)
         yield charge.amount
+        # As long as the hold itself: settling what is gone would begin it again, below 0.
+        yield 0 if charge.ends is None else _milliseconds(max(charge.ends, expires) - now)
         taken[budget] = before + charge.amount
 
 

@@ -1,25 +1,26 @@
 """A store in one file, which the processes of one machine share.
 
-There are two connections, because how safe a commit is belongs to the connection. The *ledger* one (budgets,
+There are three connections. How safe a commit is belongs to the connection: the *ledger* one (budgets,
 customers, prompts) waits until the disk has what it commits. The *quick* one (cache, log) does not: a power
-failure may cost its last second, a killed process costs nothing. Threads take turns with each; one connection
-for each thread would let them race for the file instead, and could neither be closed nor be reopened after a
-fork from one place.
+failure may cost its last second, a killed process costs nothing. The *reader* goes through the log, which may
+take long; with a write-ahead log it is in nobody's way. Threads take turns with each; one connection for each
+thread would let them race for the file instead, and could neither be closed nor be reopened after a fork from
+one place.
 """
 
 from __future__ import annotations
 
-import math
 import os
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from ._amounts import check_amounts, fitting, held_already, room
+from ._amounts import check_amounts, fitting, held_already
 from ._connection import Connection
 from ._forks import watch
-from ._opening import checked_path, open_file
+from ._opening import checked_path, look_at, open_file
+from ._statements import add_row, customer_in, newest, took, total_of, value_of, values_of
 from ._values import check_where, dumped, loaded, most_rows, positive, row_of, seconds
-from .protocol import FIELDS, SECRET_BYTES
+from .protocol import SECRET_BYTES
 
 
 if TYPE_CHECKING:
@@ -30,14 +31,6 @@ if TYPE_CHECKING:
 
 
 __all__ = ["SQLiteStore"]
-
-
-_TAKE = """INSERT INTO budgets (account, period, taken) SELECT ?1, ?2, ?3 WHERE ?4 >= 0
-           ON CONFLICT (account, period) DO UPDATE SET taken = taken + excluded.taken WHERE taken <= ?4"""
-_MARKS = ", ".join("?" * (3 + len(FIELDS)))
-_ADD_ROW = f"INSERT INTO log (id, at, row, {', '.join(FIELDS)}) VALUES ({_MARKS})"  # noqa: S608 -- our names
-_DROP_OLDEST = "DELETE FROM log WHERE id IN (SELECT id FROM log ORDER BY at, id LIMIT ?)"
-_NEWEST = "SELECT row FROM log WHERE at < ?{} ORDER BY at DESC, id DESC LIMIT ?"
 
 
 class SQLiteStore:
@@ -65,10 +58,12 @@ class SQLiteStore:
         max_bytes: Size of the cache, in bytes of keys and values. The file does not shrink.
         max_rows: Rows of the call log; the oldest ones fall out. ``None`` keeps all of them.
         wait: Seconds that a budget, a customer, a prompt or a log row waits for others who write.
+        as_is: For whoever only looks: a file that this release cannot read as it is is refused, and none is
+            made, renamed, given another mode or brought up to date.
 
     Raises:
         ConfigError: if a bound or *wait* is not positive, or if others could change the file or its folder: a
-            link, another owner, a folder with mode 0777.
+            link, another owner, a folder with mode 0777. With *as_is*, if there is no file.
         StoreError: if the file cannot be opened, is another application's, or was written by a newer release.
     """
 
@@ -79,16 +74,22 @@ class SQLiteStore:
         max_bytes: int = 256 * 2**20,
         max_rows: int | None = 100_000,
         wait: float = 0.25,
+        as_is: bool = False,
     ) -> None:
         self._max_bytes = positive("SQLiteStore(max_bytes=...)", max_bytes)
         self._max_rows = most_rows("SQLiteStore(max_rows=...)", max_rows)
         self._wait = seconds("SQLiteStore(wait=...)", wait)
         self._path = checked_path(path)
-        open_file(self._path)
+        (look_at if as_is else open_file)(self._path)
         self._writers = Lock()
         self._ledger = Connection(self._path, "FULL", self._writers)
         self._quick = Connection(self._path, "NORMAL", self._writers)
+        self._reader = Connection(self._path, "NORMAL", self._writers)
         watch(self)
+
+    @property
+    def _connections(self) -> tuple[Connection, ...]:
+        return self._ledger, self._quick, self._reader
 
     def __repr__(self) -> str:
         return f"SQLiteStore({str(self._path)!r})"
@@ -115,7 +116,7 @@ class SQLiteStore:
                 self._make_room(db)
 
     def _make_room(self, db: sqlite3.Connection) -> None:
-        while _total(db, "cache") > self._max_bytes:
+        while total_of(db, "cache") > self._max_bytes:
             db.execute("DELETE FROM cache WHERE id = (SELECT min(id) FROM cache)")
 
     # -- budgets
@@ -128,8 +129,7 @@ class SQLiteStore:
             if db.execute("SELECT 1 FROM holds WHERE hold = ?", (hold,)).fetchone():
                 raise held_already()
             for charge in charges:
-                took = db.execute(_TAKE, (charge.account, charge.window, charge.amount, room(charge)))
-                if took.rowcount == 0:
+                if not took(db, charge, now):
                     db.execute("ROLLBACK")
                     return charge
             db.execute(
@@ -160,7 +160,8 @@ class SQLiteStore:
         """See :meth:`Store.taken`."""
         with self._ledger.reading(self._wait) as db:
             return (
-                _value(db, "SELECT taken FROM budgets WHERE account = ? AND period = ?", account, window) or 0
+                value_of(db, "SELECT taken FROM budgets WHERE account = ? AND period = ?", account, window)
+                or 0
             )
 
     # -- customers and prompts
@@ -168,12 +169,12 @@ class SQLiteStore:
     def customer(self, identifier: str) -> Row | None:
         """See :meth:`Store.customer`."""
         with self._ledger.reading(self._wait) as db:
-            return _customer(db, identifier)
+            return customer_in(db, identifier)
 
     def save_customer(self, identifier: str, fields: Mapping[str, Any]) -> Row:
         """See :meth:`Store.save_customer`."""
         with self._ledger.writing(self._wait) as db:
-            text = dumped({**(_customer(db, identifier) or {}), **fields})
+            text = dumped({**(customer_in(db, identifier) or {}), **fields})
             db.execute("INSERT OR REPLACE INTO customers VALUES (?, ?)", (identifier, text))
         row: Row = loaded(text)
         return row
@@ -181,7 +182,7 @@ class SQLiteStore:
     def prompt(self, prompt_id: str) -> Row | None:
         """See :meth:`Store.prompt`."""
         with self._ledger.reading(self._wait) as db:
-            return row_of(_value(db, "SELECT prompt FROM prompts WHERE prompt_id = ?", prompt_id))
+            return row_of(value_of(db, "SELECT prompt FROM prompts WHERE prompt_id = ?", prompt_id))
 
     def save_prompt(self, prompt_id: str, prompt: Mapping[str, Any]) -> None:
         """See :meth:`Store.save_prompt`."""
@@ -199,56 +200,39 @@ class SQLiteStore:
 
     def log(self, row: Row) -> None:
         """See :meth:`Store.log`."""
-        values = (row["id"], row["at"], dumped(row), *(row.get(name) for name in FIELDS))
+        values = values_of(row)
         with self._quick.writing(self._wait) as db:
-            db.execute("DELETE FROM log WHERE id = ?", (row["id"],))
-            db.execute(_ADD_ROW, values)
-            db.execute(_DROP_OLDEST, (max(_total(db, "log") - self._max_rows, 0),))
+            add_row(db, values, self._max_rows)
 
     def entry(self, log_id: str) -> Row | None:
         """See :meth:`Store.entry`."""
-        with self._quick.reading(self._wait) as db:
-            return row_of(_value(db, "SELECT row FROM log WHERE id = ?", log_id))
+        with self._reader.reading(self._wait) as db:
+            return row_of(value_of(db, "SELECT row FROM log WHERE id = ?", log_id))
 
     def entries(
         self, *, limit: int = 100, before: float | None = None, where: Mapping[str, object] | None = None
     ) -> list[Row]:
         """See :meth:`Store.entries`."""
-        wanted = {**check_where(where)}
-        conditions = "".join(f" AND {name} IS ?" for name in wanted)
-        values = (math.inf if before is None else before, *wanted.values(), max(limit, 0))
-        with self._quick.reading(self._wait) as db:
-            found = db.execute(_NEWEST.format(conditions), values).fetchall()
-        return [loaded(text) for (text,) in found]
+        wanted = check_where(where)
+        with self._reader.reading(self._wait) as db:
+            found = newest(db, limit, before, wanted)
+        return [loaded(text) for text in found]
 
     # -- as a whole
 
     def close(self) -> None:
         """Close the file. Whatever is asked for after that raises ``StoreError``; harmless if repeated."""
-        for connection in (self._ledger, self._quick):
+        for connection in self._connections:
             connection.close()
 
     def pause(self) -> None:
         """Wait until no thread is inside, because the process is about to fork."""
         self._writers.acquire()
-        for connection in (self._ledger, self._quick):
+        for connection in self._connections:
             connection.pause()
 
     def resume(self, *, child: bool) -> None:
         """Go on after a fork; a *child* opens the file anew."""
-        for connection in (self._ledger, self._quick):
+        for connection in self._connections:
             connection.resume(child=child)
         self._writers.release()
-
-
-def _value(db: sqlite3.Connection, statement: str, *values: object) -> Any:
-    found = db.execute(statement, values).fetchone()
-    return None if found is None else found[0]
-
-
-def _total(db: sqlite3.Connection, name: str) -> int:
-    return int(_value(db, "SELECT amount FROM totals WHERE name = ?", name))
-
-
-def _customer(db: sqlite3.Connection, identifier: str) -> Row | None:
-    return row_of(_value(db, "SELECT fields FROM customers WHERE identifier = ?", identifier))

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from respan_openai import cli
 from respan_openai._commands import app
-from respan_openai.exceptions import ConfigError, RespanError
+from respan_openai.exceptions import ConfigError, RespanError, StoreError
 from respan_openai.stores.sqlite import SQLiteStore
 
 
@@ -259,6 +259,37 @@ def test_a_log_that_is_not_there(tmp_path) -> None:
     assert not path.exists()
 
 
+def test_a_log_on_a_server(monkeypatch) -> None:
+    """A variable may say where, as everywhere; what is meant as a URL is not told."""
+    monkeypatch.setenv("THE_STORE", "valkey://:canary@localhost/0")
+    for store in ("env:THE_STORE", "valkey://:canary@localhost/0", "valkey:/:canary@localhost/0"):
+        with pytest.raises(ConfigError, match="must begin with redis://") as caught:
+            run("calls", "--store", store)
+        assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"my notes\n" * 99, "not a store"),
+        (b"SQLite format 3\0" + b"\xff" * 999, "not a store"),
+        (b"", "older release"),
+    ],
+    ids=["notes", "damaged", "empty"],
+)
+def test_looking_changes_no_file(tmp_path, content, message) -> None:
+    """A file that is no log stays where it is, with its mode and what is in it, and no other one is made."""
+    path = tmp_path / "notes.txt"
+    path.write_bytes(content)
+    path.chmod(0o644)
+    with pytest.raises(StoreError, match=message):
+        run("calls", "--store", str(path))
+
+    assert path.read_bytes() == content
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert list(tmp_path.iterdir()) == [path]
+
+
 # -- check
 
 
@@ -313,6 +344,22 @@ def test_check_asks_the_gateway_only_if_told_to(monkeypatch) -> None:
     assert request.url.path == "/api/models"
     assert "authorization" not in request.headers
     assert "cannot be reached (ConnectionRefusedError)" in run("check", "--reach")
+
+
+def test_check_asks_something_else(monkeypatch) -> None:
+    """Whatever answers in another language is no gateway, and that is a line as well."""
+
+    def answer(listener: socket.socket) -> None:
+        with listener.accept()[0] as peer:
+            peer.recv(65536)
+            peer.sendall(b"220 mail.example ESMTP\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setenv("RESPAN_BASE_URL", f"http://127.0.0.1:{listener.getsockname()[1]}/api")
+        mail = threading.Thread(target=answer, args=(listener,))
+        mail.start()
+        assert "cannot be reached (BadStatusLine)" in run("check", "--reach")
+        mail.join()
 
 
 def test_check_is_told_that_all_is_well(monkeypatch) -> None:

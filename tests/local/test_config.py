@@ -181,8 +181,8 @@ def test_keys_by_their_variable(monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("provider = 1", "`provider` is unknown; did you mean `providers`?"),
-        ("zzz = 1", "`zzz` is unknown; it may have prompts, store"),
+        ("provider = 1", "`provider` is not known; did you mean `providers`?"),
+        ("zzz = 1", "`zzz` is not known. Accepted are keys, prices"),
         ("x =", "is not TOML"),
         ("prompts = 1", "`prompts` must be a string"),
         ("keys = 1", "`keys` must be a table"),
@@ -190,7 +190,7 @@ def test_keys_by_their_variable(monkeypatch) -> None:
         ("[providers]\na = 1", r"providers\.a must be a table"),
         ("[providers.a]\nkind = 'x'", "`kind` must be one of openai, azure, openrouter, echo"),
         ("[providers.a]\nkind = []", "`kind` must be one of"),
-        ("[providers.a]\nbase_ur = 'x'", "`base_ur` is unknown; did you mean `base_url`?"),
+        ("[providers.a]\nbase_ur = 'x'", "`base_ur` is not known; did you mean `base_url`?"),
         ("[providers.a]\napi_key = 'canary'", "a key must not stand in a file.*`api_key_env`"),
         ("[providers.a]\nneeds_key = false", "needs a `base_url`"),
         ("[providers.a]\nbase_url = 'https://x.example'", "environment variable A_API_KEY is not set"),
@@ -209,11 +209,17 @@ def test_keys_by_their_variable(monkeypatch) -> None:
         ("[providers.e]\nkind = 'echo'\n[keys]\nlive = 1", r"keys\.live must be the name"),
         ("[providers.e]\nkind = 'echo'\n[keys]", "api_keys is empty"),
         ("prices = 1\n[providers.e]\nkind = 'echo'", "prices must be `genai`"),
-        ("[providers.e]\nkind = 'echo'\n[settings]\ncache = 1", "settings: `cache` is unknown"),
+        ("[providers.e]\nkind = 'echo'\n[settings]\ncache = 1", "settings: `cache` is not known"),
         ("[providers.e]\nkind = 'echo'\n[settings]\ncache_ttl = 'x'", "cache_ttl"),
         ("[providers.e]\nkind = 'echo'\n[settings]\nmodels = [1]", "settings.models must be tables"),
         ("[providers.e]\nkind = 'echo'\n[[settings.models]]\nvisio = true", "did you mean `vision`"),
         ("[providers.e]\nkind = 'echo'\n[[settings.models]]\nvision = true", "settings: a value has a type"),
+        (
+            "providers = { e = { kind = 'echo' } }\n[[settings.groups.g]]\ncredentials = { api_key = 'canary' }",
+            r"settings\.groups\.g: a key must not stand in a file.*\[providers\]",
+        ),
+        ("[providers.e]\nkind = 'echo'\n[settings]\ngroups = 1", "`groups` is 1; it must be a mapping"),
+        ("[providers.e]\nkind = 'echo'\n[settings.groups]\ng = 1", "Settings\\(groups=...\\), group g"),
         ("store = 'env:NOT_SET'\n[providers.e]\nkind = 'echo'", "NOT_SET should say where the store is"),
     ],
 )
@@ -255,3 +261,25 @@ def test_stores(tmp_path, monkeypatch) -> None:
         store.close()
 
     assert [type(store) for store in opened] == [MemoryStore, RedisStore, SQLiteStore]
+
+
+@pytest.mark.parametrize(
+    "where", ["valkey://:canary@h/0", "Redis://:canary@h/0", "rediss:/:canary@h/0", "http://u:canary@h"]
+)
+def test_a_store_on_a_server_that_cannot_be_read(tmp_path, where) -> None:
+    """What looks like a URL is never taken for a file, whose name would be told with the password in it."""
+    with pytest.raises(ConfigError, match="must begin with redis://") as caught:
+        open_store(where, tmp_path)
+
+    assert "canary" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("where", ["a.sqlite3", "C:/a.sqlite3", "folder/a:b"])
+def test_a_store_in_a_file_with_a_colon(tmp_path, where) -> None:
+    """A drive, or a name with a colon in it, is no URL."""
+    (tmp_path / where).parent.mkdir(exist_ok=True)
+    store = open_store(where, tmp_path)
+    store.close()
+
+    assert isinstance(store, SQLiteStore)

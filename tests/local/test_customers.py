@@ -216,6 +216,13 @@ def test_charges_can_be_taken(cost: int, percent: float) -> None:
     assert charges[2].amount == 1
 
 
+def test_money_is_counted_for_good() -> None:
+    """What was spent in a period stays known when it is over; how many requests a minute had is forgotten."""
+    budgets = budgets_of({"period_budget": 1, "total_budget": 1, "rate_limit": 1}, 30.0)
+
+    assert [charge.ends for charge in charges_for("a", budgets, {}, 1)] == [None, None, 60.0]
+
+
 @given(st.integers(0, 10**12), st.floats(0, 1000))
 def test_markup_is_never_less_than_asked(cost: int, percent: float) -> None:
     """Rounding is upward, and by less than one unit beyond the 6 decimal places of the percentage."""

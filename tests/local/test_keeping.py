@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from respan_openai import Provider
 from respan_openai.exceptions import StoreError
 from respan_openai.local.cache import Caching
 from respan_openai.local.callers import Caller
@@ -18,9 +22,11 @@ from respan_openai.local.keeping import PATIENCE_SECONDS, Keeping, mark_of
 from respan_openai.local.router import Candidate
 from respan_openai.local.steps import Wait, Work
 from respan_openai.stores.memory import MemoryStore
-from tests.local.support import chat, chat_events
+from tests.local.support import HELLO, chat, chat_events
+from tests.local_support import FAMILIES, PROVIDER_KEY, answer, listening
 
 
+PATIENCE = 20
 NOW = 1_795_000_000.0
 CANDIDATE = Candidate("p", "m", "m", None, "")
 FALLBACK = Candidate("p", "n", "n", None, "")
@@ -46,7 +52,7 @@ class Scene:
         self.store = store or MemoryStore()
         self.flights = Flights()
 
-    def call(self, *, ttl: float = 60.0, fields: Any = None) -> Keeping:
+    def call(self, *, ttl: float = 60.0, fields: Any = None, **options: Any) -> Keeping:
         """One of them."""
         caching = Caching(enabled=True, ttl=ttl, by_customer=True, by_model=True, omit_log=False)
         return Keeping(
@@ -56,6 +62,7 @@ class Scene:
             path="/chat/completions",
             fields=fields or {"messages": [{"role": "user", "content": "hello"}]},
             partition=lambda candidate: ("production", mark_of(b"s", "caller", candidate)),
+            **options,
         )
 
 
@@ -126,9 +133,11 @@ def test_marks_of_a_gateway() -> None:
     gateway = LocalGateway.echo()
     others = [CANDIDATE, CANDIDATE._replace(provider="q"), CANDIDATE._replace(credential=Credential("key"))]
     asked = [(key, candidate) for key in ("one", "two") for candidate in others] * 2
-    found = [gateway.cache_mark(b"s", Caller("production", key), candidate) for key, candidate in asked]
+    secret = gateway.store.secret()
+    marks = {key: until_wait(gateway.cache_marks(Caller("production", key))) for key in ("one", "two")}
+    found = [marks[key](candidate) for key, candidate in asked]
 
-    assert found == [mark_of(b"s", key, candidate) for key, candidate in asked]
+    assert found == [mark_of(secret, key, candidate) for key, candidate in asked]
 
 
 # -- found and kept
@@ -251,6 +260,38 @@ def test_followers_wait() -> None:
 
     assert PATIENCE_SECONDS - 5 < wait.seconds <= PATIENCE_SECONDS
     assert landed(steps, wait.flight.wait_blocking(0)).log_id == "row"
+
+
+def test_followers_have_patience_of_their_own() -> None:
+    """Whoever has less time than others have patience does not wait longer than that."""
+    scene = Scene()
+    leader, follower = scene.call(), scene.call(patience=0.5)
+    until_wait(leader.find(CANDIDATE, NOW))
+
+    assert until_wait(follower.find(CANDIDATE, NOW)).seconds <= 0.5
+
+
+def test_follower_keeps_its_own_time() -> None:
+    """A call that follows a slow one is over when its own timeout says so, while the other one goes on."""
+    asked, gate = threading.Event(), threading.Event()
+
+    def respond(wfile: Any, _raw: bytes) -> None:
+        asked.set()
+        gate.wait(PATIENCE)  # less than a call waits for another one
+        answer(wfile, 200, chat())
+
+    library = importlib.import_module(FAMILIES[0])
+    body = {"model": "m", "messages": HELLO, "cache_enabled": True}
+    with listening() as upstream, ThreadPoolExecutor(1) as pool:
+        upstream.respond = respond
+        gateway = LocalGateway([Provider("up", upstream.base_url, PROVIDER_KEY)])
+        with library.Client(transport=gateway.transport(), base_url=gateway.base_url) as client:
+            leading = pool.submit(client.post, "/chat/completions", json=body, timeout=90)
+            assert asked.wait(PATIENCE)
+            following = client.post("/chat/completions", json=body, timeout=0.05)
+            gate.set()
+
+            assert (following.status_code, leading.result().status_code) == (504, 200)
 
 
 def test_hit_lands_at_once() -> None:

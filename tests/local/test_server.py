@@ -165,6 +165,19 @@ def test_a_request_has_time_limits() -> None:
     assert gateway.requests[0].extensions["timeout"] == {"connect": 5, "read": 600, "write": 600, "pool": 600}
 
 
+def test_a_stranger_sends_no_body() -> None:
+    """401 on the head alone: nobody without a key makes the server hold 64 MiB."""
+    gateway = Scripted(answering(), keys={"canary-key-of-production": "production"})
+    head = "POST /api/x HTTP/1.1\nHost: localhost\nConnection: close\nContent-Length: 9\n"
+    with served(gateway) as base:
+        for authorization in ("", "Authorization: Bearer wrong\n"):
+            assert exchanged(base, f"{head}{authorization}\n").startswith(b"HTTP/1.1 401 ")
+        known = exchanged(base, f"{head}Authorization: Bearer canary-key-of-production\n\n123456789")
+
+    assert known.startswith(b"HTTP/1.1 200 ")
+    assert [request.content for request in gateway.requests] == [b"123456789"]
+
+
 def test_a_body_may_be_as_long_as_the_limit() -> None:
     """The limit itself is let through."""
     gateway = Scripted(answering())
@@ -399,21 +412,28 @@ def test_a_log_that_cannot_be_read() -> None:
     assert "calls.sqlite3 is locked" in answer.text
 
 
-def test_a_store_that_waits_for_a_disk_does_not_hold_others_up() -> None:
-    """It is asked in another thread than the one that serves."""
-    threads = []
+@pytest.mark.parametrize("path", ["/", "/?text=nobody", "/calls/none"])
+@pytest.mark.parametrize("may_wait", [True, False])
+def test_looking_into_the_log_holds_nobody_up(path, may_wait) -> None:
+    """It is done in another thread than the one that serves, also in memory: 2,000 rows take long to read."""
+    threads = set()
 
-    class Slow(MemoryStore):
-        blocks = True
+    class Watched(MemoryStore):
+        blocks = may_wait
 
         def entries(self, **asked: object):
-            threads.append(threading.current_thread().name)
+            threads.add(threading.current_thread().name)
             return super().entries(**asked)
 
-    with served(Scripted(store=Slow())) as base:
-        assert httpx2.get(base).status_code == 200
+        def entry(self, log_id: str):
+            threads.add(threading.current_thread().name)
+            return super().entry(log_id)
 
-    assert threads[0].startswith("asyncio_")
+    with served(Scripted(store=Watched())) as base:
+        assert httpx2.get(base + path).status_code in {200, 404}
+
+    assert len(threads) == 1
+    assert threads.pop().startswith("asyncio_")
 
 
 def test_a_call_that_is_logged_and_still_among_the_running() -> None:

@@ -371,6 +371,16 @@ def test_server_forgets_values_and_holds(store: RedisStore, server: Any, namespa
     assert set(lives.values()) == {-1}
 
 
+def test_server_forgets_windows(store: RedisStore, server: Any, namespace: str) -> None:
+    """One with an end goes away by itself, not before whatever was taken from it can no longer be settled."""
+    for hold, expires in (("h1", NOW + 100), ("h2", NOW + 30)):
+        store.reserve(hold, [Charge("a", "w", 1, None, NOW + 60)], NOW, expires)
+    store.settle("h1", [0], NOW)
+    (window,) = (key for key in keys_of(server, namespace) if b"taken" in key)
+
+    assert 60_000 < server.pttl(window) <= 100_000
+
+
 def test_lower_bound_of_the_log(store: RedisStore, redis_url: str, namespace: str) -> None:
     """A bound that was lowered by thousands is kept after a few rows."""
     for number in range(1010):
@@ -437,6 +447,7 @@ def test_r10_fork_after_open(redis_url: str, namespace: str, python: Callable[..
         ("redis://user:secret-canary@example.com:6380/2", "redis://example.com:6380/2"),
         ("rediss://:secret-canary@example.com?db=3", "rediss://example.com"),
         ("unix://user:secret-canary@/run/x.sock?db=1&password=secret-canary", "unix:///run/x.sock"),
+        ("redis://:secret%2Fcanary@example.com/", "redis://example.com/"),
     ],
 )
 def test_repr_hides_the_password(url: str, shown: str) -> None:
@@ -457,12 +468,36 @@ def test_password_is_in_no_error() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["localhost:6379", "http://localhost", "", "redis://host:port", None, b"redis://x"]
+    "url",
+    [
+        *("localhost:6379", "http://localhost", "", "redis://host:port", None, b"redis://x"),
+        *("Redis://host", "redis:/host", "redis:host"),
+    ],
 )
 def test_url_is_checked(url: Any) -> None:
     """What is no URL of a Redis server is an error that shows one."""
     with pytest.raises(ConfigError, match="redis://"):
         RedisStore(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://user:12/secret-canary@host/0",
+        "redis://user:12#secret-canary@host/0",
+        "redis://user:12?secret-canary@host/0",
+        "redis://host/secret-canary",
+        "unix://user:12/secret-canary@/run/x.sock",
+        "unix://secret-canary/x.sock",
+    ],
+)
+def test_url_whose_password_is_not_encoded(url: str) -> None:
+    """A `/`, `?` or `#` in it would end the address, and the rest be shown: an error that says how."""
+    with pytest.raises(ConfigError, match="%2F") as caught:
+        RedisStore(url)
+
+    assert "canary" not in str(caught.value)
+    assert "12" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import stat
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -247,7 +248,7 @@ def test_r5_foreign_writer(open_store: Callable[..., SQLiteStore], path: Path) -
 def test_r5_how_long_it_waits(store: SQLiteStore, method: str, most: int) -> None:
     """R5: SQLite is told to wait 250 ms for a budget at most, and for the cache a tenth of that."""
     told: list[str] = []
-    for connection in (store._ledger, store._quick):
+    for connection in store._connections:
         with connection.reading(60) as db:
             db.set_trace_callback(told.append)
     {
@@ -277,7 +278,7 @@ def test_r5_thread_that_does_not_end(open_store: Callable[..., SQLiteStore]) -> 
 def test_r5_no_transaction_begins_by_reading(store: SQLiteStore) -> None:
     """R5: whatever writes says so when it begins; one that only reads takes no lock at all."""
     told: list[str] = []
-    for connection in (store._ledger, store._quick):
+    for connection in store._connections:
         with connection.reading(1) as db:
             db.set_trace_callback(told.append)
     for method in methods(store):
@@ -394,6 +395,59 @@ def test_r7_garbage_a_second_time(open_store: Callable[..., SQLiteStore], path: 
     assert path.with_name("store.db.damaged-1").read_bytes() == b"first"
 
 
+@pytest.mark.parametrize("moved", [0, 2], ids=["linked", "linked and moved in part"])
+def test_r7_killed_while_setting_aside(
+    open_store: Callable[..., SQLiteStore], path: Path, moved: int
+) -> None:
+    """R7: a move that was cut short is brought to its end by whoever comes next."""
+    aside = path.with_name("store.db.damaged-1")
+    path.write_text("garbage")
+    os.link(path, aside)
+    for place, suffix in zip([aside, path][2 - moved :] or [path, path], ("-wal", "-shm"), strict=True):
+        place.with_name(place.name + suffix).write_text("garbage")
+
+    with pytest.warns(RespanWarning, match="damaged-1"):
+        store = open_store()
+
+    use(store)
+    assert {each.read_text() for each in path.parent.glob("*.damaged-1*")} == {"garbage"}
+
+
+OPENERS = """
+import os, sys, warnings
+from pathlib import Path
+from respan_openai.stores.sqlite import SQLiteStore
+warnings.simplefilter("ignore")
+folder = Path(sys.argv[1])
+failed = 0
+for number in range(60):
+    path = folder / f"{number}.db"
+    path.write_bytes(b"garbage" * 1000)
+    ready, go = os.pipe()
+    children = []
+    for _ in range(4):
+        children.append(os.fork())
+        if children[-1] == 0:
+            os.close(go)
+            os.read(ready, 1)
+            try:
+                SQLiteStore(path, wait=30).log({"id": str(os.getpid()), "at": 1.0})
+            except BaseException:
+                os._exit(1)
+            os._exit(0)
+    os.close(go)
+    os.close(ready)
+    failed += any([os.waitpid(child, 0)[1] for child in children])
+    failed += len(SQLiteStore(path).entries()) != 4
+print(failed)
+"""
+
+
+def test_r7_four_processes_set_aside(tmp_path: Path, python: Callable[..., Any]) -> None:
+    """R7: those who find the damage at the same moment all start, on one and the same new file."""
+    assert python(OPENERS, tmp_path).communicate(timeout=120)[0] == "0\n"
+
+
 def test_r7_damage_that_shows_later(open_store: Callable[..., SQLiteStore], path: Path) -> None:
     """R7: a page that is overwritten is an error where it is read, and never an answer."""
     store = open_store()
@@ -433,12 +487,61 @@ def test_r7_older_file_is_migrated(open_store: Callable[..., SQLiteStore], path:
         connection.execute(f"PRAGMA user_version = {version}")
         connection.execute(f"PRAGMA application_id = {_schema.APPLICATION}")
         if version > 1:
-            connection.execute("INSERT INTO budgets VALUES ('old', 'w', 3)")
+            connection.execute("INSERT INTO budgets (account, period, taken) VALUES ('old', 'w', 3)")
 
     store = open_store()
     use(store)
     assert store.taken("old", "w") == (3 if version > 1 else 0)
     assert value(path, "PRAGMA user_version") == _schema.VERSION
+
+
+def older(path: Path, version: int) -> None:
+    """Make the file of an older release."""
+    with foreign(path) as connection:
+        for statement in (each for step in _schema.STEPS[:version] for each in step):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {version}")
+        connection.execute(f"PRAGMA application_id = {_schema.APPLICATION}")
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda path: path.write_bytes(b"garbage" * 1000), "not a store, or is damaged"),
+        (lambda path: path.touch(), "older release"),
+        (lambda path: older(path, 2), "older release"),
+    ],
+    ids=["garbage", "empty", "older"],
+)
+def test_r7_file_as_it_is(path: Path, make: Callable[[Path], object], match: str) -> None:
+    """R7: whoever only looks changes neither the file nor its name nor its mode."""
+    make(path)
+    path.chmod(0o644)
+    before = path.read_bytes(), path.stat().st_mode, path.stat().st_mtime_ns
+
+    with pytest.raises(StoreError, match=match):
+        SQLiteStore(path, as_is=True)
+
+    assert (path.read_bytes(), path.stat().st_mode, path.stat().st_mtime_ns) == before
+    assert [each.name for each in path.parent.iterdir()] == ["store.db"]
+
+
+def test_r7_missing_file_as_it_is(path: Path) -> None:
+    """R7: nothing is made by looking for it."""
+    with pytest.raises(ConfigError, match="There is no file"):
+        SQLiteStore(path, as_is=True)
+
+    assert list(path.parent.iterdir()) == []
+
+
+def test_r7_sound_file_as_it_is(store: SQLiteStore, path: Path) -> None:
+    """R7: it can be read while others write, and keeps its mode."""
+    use(store)
+    path.chmod(0o644)
+    with closing(SQLiteStore(path, as_is=True)) as looking:
+        assert [row["id"] for row in looking.entries()] == ["r"]
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
 
 
 @pytest.mark.parametrize("version", [0, _schema.VERSION, 99])
@@ -487,11 +590,33 @@ def test_file_that_others_are_using(path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_every_field_has_a_column(store: SQLiteStore, path: Path) -> None:
-    """What rows can be asked for is a column of the log."""
+    """What rows can be asked for is a column of the log, in front of the long text of the row."""
     with foreign(path) as connection:
-        columns = {name for _, name, *_ in connection.execute("PRAGMA table_info(log)")}
+        columns = [name for _, name, *_ in connection.execute("PRAGMA table_info(log)")]
 
-    assert columns == {"id", "at", "row", *FIELDS}
+    assert columns == ["id", "at", *FIELDS, "row"]
+
+
+def test_search_holds_up_nobody(open_store: Callable[..., SQLiteStore]) -> None:
+    """While the log is read through, other threads write to it, and find and put what is cached."""
+    store = open_store(wait=0.02)
+    use(store)
+    others: list[Callable[[], object]] = [
+        lambda: store.log({"id": "meanwhile", "at": 2.0}),
+        lambda: store.put("meanwhile", b"v", NOW, LATER),
+        lambda: store.cached("k", NOW),
+    ]
+    done: list[object] = []
+
+    def meanwhile(_statement: str) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            done.extend(pool.submit(other).exception() for other in others)
+
+    with store._reader.reading(1) as db:
+        db.set_trace_callback(lambda text: meanwhile(text) if text.startswith("SELECT row") else None)
+    store.entries(where={"model": "none"})
+
+    assert done == [None, None, None]
 
 
 # -- R8: who may touch the file
@@ -705,12 +830,12 @@ def write():
         store.reserve(f"thread-{number}", [Charge("thread", "w", 1)], 1000.0, 1600.0)
 thread = threading.Thread(target=write)
 thread.start()
-handles = {id(line._connection) for line in (store._ledger, store._quick)}
+handles = {id(line._connection) for line in store._connections}
 for child in range(5):
     pid = os.fork()
     if pid == 0:
         store.reserve(f"child-{child}", [Charge("a", "w", 1)], 1000.0, 1600.0)
-        own = {id(line._connection) for line in (store._ledger, store._quick)}
+        own = {id(line._connection) for line in store._connections}
         os._exit(0 if store.cached("k", 1000.0) is not None and not own & handles else 1)
     assert os.waitpid(pid, 0)[1] == 0
 writing = False
@@ -815,6 +940,16 @@ def test_expired_values_are_removed(store: SQLiteStore, path: Path) -> None:
     store.put("new", b"x", NOW + 1, LATER)
 
     assert value(path, "SELECT group_concat(key) FROM cache") == "new"
+
+
+def test_windows_do_not_pile_up(store: SQLiteStore, path: Path) -> None:
+    """Of a budget by the minute two rows are left at most, however long its customer calls."""
+    for number in range(10):
+        charge = Charge("a", f"minute {number}", 1, 9, 60.0 * (number + 1))
+        store.reserve(f"h{number}", [charge], 60.0 * number, 60.0 * number + 600)
+        store.settle(f"h{number}", [1], 60.0 * number)
+
+    assert value(path, "SELECT count(*) FROM budgets") == 1
 
 
 def test_log_is_counted(open_store: Callable[..., SQLiteStore], path: Path) -> None:

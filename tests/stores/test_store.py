@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any
@@ -230,6 +231,53 @@ def test_many_expired_holds_change_nothing(store: Any) -> None:
     assert store.taken("a", "w") == 1200
 
 
+def minute(number: int, limit: int | None = None) -> Charge:
+    """One request in a window of 10 ms; *number* 0 begins at ``NOW``."""
+    return Charge("a", f"minute {number}", 1, limit, NOW + (number + 1) / 100)
+
+
+def test_window_counts_until_it_is_over(store: Any) -> None:
+    """A window with an end is a budget like any other one until then."""
+    long = Charge("a", "minute", 1, 2, NOW + 60)
+
+    assert [store.reserve(f"h{each}", [long], NOW + each, LATER) for each in range(3)] == [None, None, long]
+    store.settle("h0", [0], NOW)
+    assert store.taken("a", "minute") == 1
+    assert store.reserve("h3", [long], NOW + 59, LATER) is None
+
+
+def test_window_that_is_over_is_forgotten(store: Any) -> None:
+    """When a newer one of its account is written to at the latest; budgets without an end stay."""
+    store.reserve("day", [Charge("a", "day", 3)], NOW, NOW + 0.01)
+    store.reserve("other", [Charge("b", "minute 0", 1)], NOW, NOW + 0.01)
+    for number in range(5):
+        assert store.reserve(f"h{number}", [minute(number)], NOW + number / 100, NOW + number / 100) is None
+
+    deadline = time.monotonic() + 20
+    while any(store.taken("a", f"minute {n}") for n in range(4)) and time.monotonic() < deadline:
+        pass  # a server has a clock of its own
+    assert [store.taken("a", f"minute {number}") for number in range(4)] == [0] * 4
+    assert (store.taken("a", "day"), store.taken("b", "minute 0")) == (3, 1)
+
+
+def test_window_that_is_over_already(store: Any) -> None:
+    """A call that comes late to its window is let in like any other one, as often as that happens."""
+    for number in range(3):
+        assert store.reserve(f"h{number}", [minute(0), minute(1)], NOW + number, NOW + number + 1) is None
+        store.settle(f"h{number}", [1, 1], NOW + number)
+        assert store.reserve(f"i{number}", [minute(100 * number + 2)], NOW + number, NOW + number + 1) is None
+
+
+def test_window_is_settled_after_its_end(store: Any) -> None:
+    """A call that outlasts its window is settled, and the window that is over is not begun again."""
+    store.reserve("h0", [minute(0), Charge("a", "day", 5)], NOW, LATER)
+    store.reserve("h1", [minute(1)], NOW + 0.01, LATER)
+    store.settle("h0", [0, 2], NOW + 0.015)
+
+    assert (store.taken("a", "minute 0"), store.taken("a", "day")) == (0, 2)
+    assert store.taken("a", "minute 1") == 1
+
+
 @pytest.mark.parametrize("amounts", [[], [1], [1, 1, 1]])
 def test_wrong_number_of_amounts(store: Any, amounts: list[int]) -> None:
     """They cannot be assigned to the charges: nothing happens, and the hold can still be settled."""
@@ -375,13 +423,52 @@ def test_what_is_not_json_is_refused(store: Any, value: Any) -> None:
     for attempt in (
         lambda: store.save_prompt("p", {"a": value}),
         lambda: store.save_customer("c", {"a": value}),
-        lambda: store.log(row("r", 1.0, a=value)),
     ):
         with pytest.raises(StoreError, match="JSON") as caught:
             attempt()
         assert "canary" not in str(caught.value)
 
-    assert (store.prompt("p"), store.customer("c"), store.entry("r")) == ({"a": 1}, {"a": 1}, None)
+    assert (store.prompt("p"), store.customer("c")) == ({"a": 1}, {"a": 1})
+
+
+@pytest.mark.parametrize("value", [b"secret-canary", {"secret-canary"}, object(), [math.nan, object()]])
+def test_row_that_is_not_json_is_refused(store: Any, value: Any) -> None:
+    """An error that does not show the value, and no row."""
+    with pytest.raises(StoreError, match="JSON") as caught:
+        store.log(row("r", 1.0, a=value))
+
+    assert "canary" not in str(caught.value)
+    assert store.entry("r") is None
+
+
+def test_row_that_refers_to_itself_is_refused(store: Any) -> None:
+    """It has no end: an error, and no row."""
+    endless: list[Any] = [math.nan]
+    endless.append(endless)
+    with pytest.raises(StoreError, match="JSON"):
+        store.log(row("r", 1.0, a=endless))
+
+    assert store.entry("r") is None
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_number_that_json_has_not(store: Any, value: float) -> None:
+    """It costs a row of the log that number, and nothing else: a request may hold ``1e999``."""
+    store.log(row("r", 1.5, model="m", seed=value, inside=[{"a": value}, 'x"NaN"', 2]))
+
+    expected = row("r", 1.5, model="m", seed=None, inside=[{"a": None}, 'x"NaN"', 2])
+    assert store.entry("r") == expected
+    assert store.entries(where={"model": "m"}) == [expected]
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_half_a_character_in_a_field(store: Any, field: str) -> None:
+    """Half a surrogate pair, which JSON may hold, costs no row, and the row is found by it."""
+    store.log(row("r", 1.0, **{field: "u\ud800"}))
+    store.log(row("s", 1.0, **{field: "u"}))
+
+    assert store.entry("r") == row("r", 1.0, **{field: "u\ud800"})
+    assert ids(store.entries(where={field: "u\ud800"})) == ["r"]
 
 
 def test_what_is_kept_cannot_be_changed_from_outside(store: Any) -> None:
