@@ -11,6 +11,7 @@ import ssl
 import sys
 from contextlib import suppress
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ._core.call import Prepared
@@ -21,7 +22,7 @@ from .exceptions import ConfigError
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import httpx
     import httpx2
@@ -38,6 +39,8 @@ else:
 
 
 _NAMES = frozenset({"httpx", "httpx2"})
+
+_NO_TIMEOUT: Mapping[str, float | None] = MappingProxyType({})
 
 _families: dict[type, Any] = {}
 
@@ -82,8 +85,8 @@ def rebuilt(
 ) -> Any:
     """A request of *original*'s family for *outgoing*; *original* stays as it is.
 
-    Among its extensions are *mark* and, where it is given, *timeout* (seconds for ``connect``, ``read``, ``write``
-    and ``pool``).
+    Among its extensions are *mark* and, where it is given, *timeout* (seconds for ``connect``, ``read``,
+    ``write`` and ``pool``).
 
     An unchanged body is shared, not copied, so a stream that can be read once is still read once.
     """
@@ -110,6 +113,17 @@ def rebuilt(
         headers[name] = value
     request.extensions = extensions
     return request
+
+
+def seconds_for(request: Any) -> float | None:
+    """Seconds that the sender of *request* waits for its answer; ``None`` for no limit.
+
+    One plain call can take as long as its longest timeout; all that is done for it may take no longer.
+    """
+    timeout = request.extensions.get("timeout", _NO_TIMEOUT)
+    read: float | None = timeout.get("read")
+    connect: float | None = timeout.get("connect")
+    return read if read is None or connect is None or connect < read else connect
 
 
 def _headers(family: Any, raw: Raw) -> Any:

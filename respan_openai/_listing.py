@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from .exceptions import ConfigError
-from .local.figures import NOTHING, cost_text, model_text, seconds_text, time_text, tokens_text
+from .local.figures import COLUMNS, Column
 from .stores.protocol import FIELDS
 
 
@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["printed", "where_from"]
 
 
-_HEADS: Final = ("Time (UTC)", "Status", "Model", "Provider", "Customer", "Tokens", "Cost", "Latency", "First token", "Cache", "Call")  # fmt: skip
-_NUMBERS: Final = frozenset({"Tokens", "Cost", "Latency", "First token"})
-
+_ALL: Final = (*COLUMNS, Column("Call", lambda row: row["id"]))
+_HEADS: Final = tuple(column.label for column in _ALL)
 
 #: Columns of text where no terminal says how many it has.
 _WIDTH: Final = 220
@@ -49,7 +48,7 @@ def _status(text: str) -> int:
 
 def printed(rows: Sequence[Mapping[str, Any]], to: TextIO) -> None:
     """Write *rows* to *to*: with rich, if it is installed, else as plain text."""
-    lines = [tuple(map(_plain, _cells(row))) for row in rows]
+    lines = [tuple(_plain(column.text(row)) for column in _ALL) for row in rows]
     try:
         from rich.console import Console
         from rich.table import Table
@@ -58,27 +57,11 @@ def printed(rows: Sequence[Mapping[str, Any]], to: TextIO) -> None:
         to.writelines(f"{line}\n" for line in _aligned([_HEADS, *lines]))
         return
     table = Table()
-    for head in _HEADS:
-        table.add_column(head, justify="right" if head in _NUMBERS else "left", overflow="fold")
+    for column in _ALL:
+        table.add_column(column.label, justify="right" if column.is_number else "left", overflow="fold")
     for line in lines:
         table.add_row(*map(Text, line))  # as text: rich would read markup out of names
     Console(file=to, width=None if to.isatty() else _WIDTH).print(table)
-
-
-def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-    return (
-        time_text(row["at"]),
-        NOTHING if row.get("status") is None else str(row["status"]),
-        model_text(row),
-        row.get("provider") or NOTHING,
-        row.get("customer_identifier") or NOTHING,
-        tokens_text(row.get("tokens")),
-        cost_text(row.get("cost")),
-        seconds_text(row.get("latency")),
-        seconds_text(row.get("first_token")),
-        row.get("cache") or NOTHING,
-        row["id"],
-    )
 
 
 def _plain(text: str) -> str:

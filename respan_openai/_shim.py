@@ -24,7 +24,7 @@ from ._core.steps import Close
 from ._core.trace import Trace
 from ._delivery import answer_of, blamed, failure_of, stream_of
 from ._drive import adrive, drive
-from ._families import body_in_memory, fault_of, rebuilt
+from ._families import body_in_memory, fault_of, rebuilt, seconds_for
 from ._guard import can_resume
 from ._params import CARRIERS, CONTAINERS, check
 from ._perform import Awaiting, Blocking
@@ -56,7 +56,6 @@ _SPEECH = "/audio/speech"
 #: In the place of a random number, where a breaker that opens need not be unlike others.
 _MIDDLE = 0.5
 
-_NO_TIMEOUT: dict[str, float | None] = {}
 
 T = TypeVar("T")
 
@@ -200,7 +199,6 @@ class Shim:
             mode, first_content = Mode.EVENTS, _first_token_timeout(body, params)
         elif mode is None:
             mode = Mode.PASS if path == _SPEECH else Mode.WHOLE
-        timeout = request.extensions.get("timeout", _NO_TIMEOUT)
         return Call(
             request.method,
             request.url,
@@ -211,7 +209,7 @@ class Shim:
             params,
             follow_redirects,
             mode,
-            _whole_call(timeout.get("read"), timeout.get("connect")),
+            seconds_for(request),
             first_content,
         )
 
@@ -265,13 +263,6 @@ _telling: ContextVar[bool] = ContextVar("respan_openai.telling", default=False)
 
 def _named(model: str | None) -> str:
     return "None" if model is None else f"'{shown(model)}'"
-
-
-def _whole_call(read: float | None, connect: float | None) -> float | None:
-    # One plain call can take as long as its longest timeout; all attempts together may take no longer.
-    if read is None:
-        return None
-    return read if connect is None or connect < read else connect
 
 
 def _first_token_timeout(body: bytes, params: Ambient | None) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from .._check import nearest, shown
+from .._check import shown, unknown
 from .._core.plain import is_object
 from ..exceptions import ConfigError
 from ..openrouter import OpenRouter
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     Table = Mapping[str, Any]
 
 
-__all__ = ["ALONE", "check_names", "provider_from"]
+__all__ = ["ALONE", "check_names", "provider_from", "refuse_key"]
 
 
-#: Where nothing else is said, providers are found by the variable that holds their key: name to variable and table.
+#: Where nothing else is said, providers are found by the variable that holds their key: name to variable and
+#: table.
 ALONE: Final[Mapping[str, tuple[str, Table]]] = {
     "openai": ("OPENAI_API_KEY", {}),
     "azure": ("AZURE_OPENAI_API_KEY", {"kind": "azure"}),
@@ -36,13 +37,28 @@ _OPENAI: Final = "https://api.openai.com/v1"
 
 
 def check_names(given: Table, known: Iterable[str], where: str) -> None:
-    """See that *given* has no other names than the *known* ones; a mistyped one would be ignored otherwise."""
+    """See that *given* has none but the *known* names; a mistyped one would be ignored otherwise.
+
+    Raises:
+        ConfigError: if it has; *where* it stands begins the message.
+    """
     names = tuple(known)
-    unknown = next((name for name in given if name not in names), None)
-    if unknown is not None:
-        meant = nearest(unknown, names)
-        advice = f"did you mean `{meant}`?" if meant else f"it may have {', '.join(names)}."
-        raise ConfigError(f"{where}: `{shown(unknown)}` is unknown; {advice}")
+    for name in given:
+        if name not in names:
+            raise ConfigError(f"{where}: {unknown(name, name, names)}")
+
+
+def refuse_key(given: object, name: str, where: str, instead: str) -> None:
+    """See that the table *given*, if it is one, has nothing called *name*, which would be a key.
+
+    Raises:
+        ConfigError: if it has; *instead* says what to do.
+    """
+    if is_object(given) and name in given:
+        raise ConfigError(
+            f"{where}: a key must not stand in a file, which others read and copy. Put it into an "
+            f"environment variable, and {instead}"
+        )
 
 
 def provider_from(name: str, table: object) -> Upstream:
@@ -54,11 +70,7 @@ def provider_from(name: str, table: object) -> Upstream:
     where = f"providers.{shown(name)}"
     if not is_object(table):
         raise ConfigError(f"{where} must be a table, such as [{where}] with base_url = ...")
-    if "api_key" in table:
-        raise ConfigError(
-            f"{where}: a key must not stand in a file, which others read and copy. Put it into an environment "
-            "variable, and the variable's name into `api_key_env`."
-        )
+    refuse_key(table, "api_key", where, "the variable's name into `api_key_env`.")
     kind = table.get("kind", "openai")
     if not isinstance(kind, str) or kind not in _KINDS:
         raise ConfigError(f"{where}: `kind` must be one of {', '.join(_KINDS)}.")

@@ -1,8 +1,9 @@
-"""The gateway's own words: answers in plain values, and errors in the shapes that the hosted gateway documents.
+"""The gateway's own words: answers in plain values, and errors in the shapes of the hosted gateway.
 
-``{"detail": ...}`` for what the gateway decides, with ``retry_after`` where a wait helps; ``{"error": {message, type,
-param, code}}`` for a request that cannot be read, so that the SDK's exception has ``param`` and ``code``; 422 adds
-``errors``, the messages by field (contract.md, section 4).
+* ``{"detail": ...}`` for what the gateway decides, with ``retry_after`` where a wait helps.
+* ``{"error": {message, type, param, code}}`` for a request that cannot be read, so that the SDK's exception
+  has ``param`` and ``code``.
+* 422 adds ``errors``, the messages by field (contract.md, section 4).
 """
 
 from __future__ import annotations

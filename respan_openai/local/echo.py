@@ -19,10 +19,13 @@ from urllib.parse import urlsplit
 from .._core.call import Outgoing, parse_object
 from .._core.plain import as_object, is_list, is_object
 from .contract import JSON, Reply, invalid
+from .minimal import minimal
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from .._core.call import Raw
 
     Object = dict[str, Any]
 
@@ -43,28 +46,14 @@ MOST_DIMENSIONS = 4096
 _SSE = "text/event-stream"
 _WORD = re.compile(r"\s*\S+\s*|\s+")
 
-#: The shortest value of each ``format`` that pydantic and OpenAI's structured outputs accept.
-_FORMATS = {
-    "date": "1970-01-01",
-    "date-time": "1970-01-01T00:00:00Z",
-    "duration": "PT0S",
-    "email": "echo@example.com",
-    "hostname": "example.com",
-    "ipv4": "127.0.0.1",
-    "ipv6": "::1",
-    "time": "00:00:00Z",
-    "uri": "http://example.com/",
-    "uuid": "00000000-0000-0000-0000-000000000000",
-}
-
 
 class Echo:
     """The provider ``echo``: answers ``echo: <the last user message>``, streamed or not.
 
-    Serves chat completions and Responses, streamed or not, embeddings (numbers that only depend on the text), speech
-    (a WAV file without a sound) and transcriptions (the word ``echo``). ``n`` choices, and structured output with a minimal instance
-    of the schema: required fields only, empty strings, ``null`` where that is allowed. ``pattern`` and
-    other rare keywords are not looked at. Tools and sampling parameters are ignored.
+    Serves chat completions and Responses, streamed or not, embeddings (numbers that only depend on the text),
+    speech (a WAV file without a sound) and transcriptions (the word ``echo``). ``n`` choices, and structured
+    output with a minimal instance of the schema: required fields only, empty strings, ``null`` where that is
+    allowed. ``pattern`` and other rare keywords are not looked at. Tools and sampling parameters are ignored.
     """
 
     def __init__(self, name: str = "echo") -> None:
@@ -73,7 +62,13 @@ class Echo:
     def __repr__(self) -> str:
         return f"Echo({self.name!r})"
 
-    def outgoing(self, path: str, headers: list[tuple[bytes, bytes]], body: bytes) -> Outgoing:  # noqa: ARG002 - needs none of them
+    def outgoing(
+        self,
+        path: str,
+        headers: Raw,  # noqa: ARG002 -- as every provider
+        body: bytes,
+        model: str = "",  # noqa: ARG002 -- as every provider
+    ) -> Outgoing:
         """Same as a ``Provider``'s, but for a host that does not exist, and without headers."""
         return Outgoing(f"http://echo.invalid{path}", [], body)
 
@@ -89,7 +84,7 @@ class Echo:
 
 
 def mocked(path: str, fields: Object, text: str, mark: str) -> Reply:
-    """The answer *text* to a call of *path*, as the model that was asked for would have given it; streamed or not.
+    """The answer *text* to a call of *path*, as the model that was asked for would have given it.
 
     Raises:
         ContractError: 400 on paths whose answers are not text.
@@ -344,70 +339,8 @@ def _formatted(text: str, kind: Any, schema: Any) -> str:
     if kind == "json_object":
         return json.dumps({"echo": text})
     if kind == "json_schema":
-        return _minimal(as_object(schema))
+        return minimal(as_object(schema))
     return f"echo: {text}"
-
-
-# -- structured output
-
-
-def _minimal(schema: Object) -> str:
-    try:
-        return json.dumps(_instance(schema, schema))
-    except (AttributeError, LookupError, RecursionError, TypeError):
-        raise invalid("The JSON schema cannot be read.", "json_schema", "invalid_json_schema") from None
-
-
-def _instance(schema: Object, root: Object, met: frozenset[str] = frozenset()) -> Any:
-    ref = schema.get("$ref")
-    if isinstance(ref, str):
-        # A schema that requires itself has no finite instance; an empty object is as good as any.
-        return {} if ref in met else _instance(_resolved(ref, root), root, met | {ref})
-    if "const" in schema or schema.get("enum"):
-        return schema["const"] if "const" in schema else schema["enum"][0]
-    options = [
-        as_object(option)
-        for option in schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf") or ()
-    ]
-    if options:
-        return (
-            None if any(_kind(option) == "null" for option in options) else _instance(options[0], root, met)
-        )
-    return _of_kind(_kind(schema), schema, root, met)
-
-
-def _of_kind(kind: str | None, schema: Object, root: Object, met: frozenset[str]) -> Any:
-    if kind == "object":
-        fields = as_object(schema.get("properties"))
-        return {
-            name: _instance(as_object(fields.get(name)), root, met) for name in schema.get("required") or ()
-        }
-    if kind == "array":
-        return [_instance(as_object(schema.get("items")), root, met)] * schema.get("minItems", 0)
-    if kind == "string":
-        return _FORMATS.get(schema.get("format", ""), "x" * schema.get("minLength", 0))
-    if kind in {"integer", "number"}:
-        return _number(schema)
-    return False if kind == "boolean" else None
-
-
-def _kind(schema: Object) -> str | None:
-    kinds = schema.get("type", "object" if "properties" in schema else None)
-    several = kinds if is_list(kinds) else [kinds]
-    return "null" if "null" in several else next(iter(several), None)
-
-
-def _number(schema: Object) -> int | float:
-    least = max(schema.get("minimum", -math.inf), schema.get("exclusiveMinimum", -math.inf) + 1)
-    most = min(schema.get("maximum", math.inf), schema.get("exclusiveMaximum", math.inf) - 1)
-    return 0 if least <= 0 <= most else least if least > 0 else most
-
-
-def _resolved(ref: str, root: Object) -> Object:
-    found: Any = root
-    for name in ref.removeprefix("#").split("/")[1:]:
-        found = as_object(found).get(name.replace("~1", "/").replace("~0", "~"))
-    return as_object(found)
 
 
 def _objects(value: Any) -> list[Object]:

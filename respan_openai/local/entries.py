@@ -1,14 +1,15 @@
 """An answer as the cache keeps it: what a hit looks like, and how an entry becomes bytes.
 
 1. A stream is kept as its events, and comes again with the same events.
-2. Of the head, the status and the content type are kept; framing, dates, cookies and rate limits were the first
-   answer's own.
-3. A hit says so in its header ``x-respan-cache`` and, where the answer has a usage, in ``usage.cached``: the word
-   that ``request_breakdown`` has for it (reference 003:3). The other counters stay what the provider billed for the
-   first call. The hit itself costs nothing, and that is for its log row and record to say.
+2. Of the head, the status and the content type are kept; framing, dates, cookies and rate limits were the
+   first answer's own.
+3. A hit says so in its header ``x-respan-cache`` and, where the answer has a usage, in ``usage.cached``: the
+   word that ``request_breakdown`` has for it (reference 003:3). The other counters stay what the provider
+   billed for the first call. The hit itself costs nothing, and that is for its log row and record to say.
 4. Bytes that are not exactly what ``dump`` wrote are no entry, whatever else they are.
 
-Prompts are not in an entry, but answers often repeat them: what is dumped is as confidential as the calls are.
+Prompts are not in an entry, but answers often repeat them: what is dumped is as confidential as
+the calls are.
 """
 
 from __future__ import annotations
@@ -22,18 +23,18 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .._core.call import parse_object
 from .._core.plain import as_list, as_object
-from .._core.sse import Decoder
 from .complete import MAX_BYTES
-from .contract import Reply
+from .events import object_in
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     Object = Mapping[str, Any]
+    Read = Callable[[bytes], Object | None]
 
 
-__all__ = ["HIT", "Entry", "dump", "load", "replayed", "reply_of"]
+__all__ = ["HIT", "Entry", "dump", "load", "replayed"]
 
 
 #: The header of an answer that comes from the cache; a record reads it as ``cache_hit``.
@@ -46,7 +47,8 @@ class Entry(NamedTuple):
     Attributes:
         status: Of the first answer.
         content_type: Of the first answer; ``text/event-stream`` for a stream.
-        chunks: The body, content-decoded; after :func:`replayed` one for each event of a stream, and one in all otherwise.
+        chunks: The body, content-decoded; after :func:`replayed` one for each event of a stream, and one in
+            all otherwise.
         model: The model that the answer names; ``None`` if it names none.
         provider: Who answered the first call.
         usage: The first call's, unmarked; ``None`` if the provider told none.
@@ -68,10 +70,10 @@ class Entry(NamedTuple):
         return f"Entry({self.model!r}, log_id={self.log_id!r}, {len(self.chunks)} chunks)"
 
     def is_fresh(self, now: float, ttl: float) -> bool:
-        """Whether it may be served at *now* (seconds since 1970) to a call that takes answers up to *ttl* seconds old.
+        """Whether it may be served at *now* (since 1970) to a call that takes answers of *ttl* seconds.
 
-        The store has forgotten what is too old for the call that kept it; another call may ask for less. An entry of
-        the future, from a machine whose clock is ahead, is fresh.
+        The store has forgotten what is too old for the call that kept it; another call may ask for less. An
+        entry of the future, from a machine whose clock is ahead, is fresh.
         """
         return now - self.stored_at < ttl
 
@@ -79,22 +81,18 @@ class Entry(NamedTuple):
 # -- what a hit looks like
 
 
-def reply_of(entry: Entry) -> Reply:
-    """The answer to a call that *entry* answers; each chunk on its own, so that a stream is one again."""
-    return Reply(entry.status, entry.content_type, entry.chunks, (HIT,))
-
-
 def replayed(entry: Entry) -> Entry:
     """*entry* with ``"cached": true`` in the usage of its answer, cut into events if it is a stream.
 
-    To be done once, before it is dumped: a hit then costs nothing but to be read. In a stream the last event that has
-    a usage is marked: the one before ``[DONE]``, or ``response.completed``. All other bytes stay as they are. An
-    answer without a usage stays as it is too, because openai-python would take the mark alone for one without
-    counters; and so does one whose usage is already marked, or names something else ``cached``.
+    To be done once, before it is dumped: a hit then costs nothing but to be read. In a stream the last event
+    that has a usage is marked: the one before ``[DONE]``, or ``response.completed``. All other bytes stay as
+    they are. An answer without a usage stays as it is too, because openai-python would take the mark alone
+    for one without counters; and so does one whose usage is already marked, or names something else
+    ``cached``.
     """
     body = b"".join(entry.chunks)
     is_stream = entry.content_type.lower().startswith("text/event-stream")
-    pieces, read = (_events(body), _event_data) if is_stream else ([body], parse_object)
+    pieces, read = (_events(body), object_in) if is_stream else ([body], parse_object)
     at = next((at for at in reversed(range(len(pieces))) if _has_usage(pieces[at], read)), None)
     if at is not None:
         pieces[at] = _marked(pieces[at], read)
@@ -117,22 +115,18 @@ def _events(stream: bytes) -> list[bytes]:
     return [stream[begin:end] for begin, end in pairwise(cuts) if begin < end]
 
 
-def _event_data(event: bytes) -> Object:
-    data = (data for _, data in Decoder(len(event), "replace").feed(event))
-    return parse_object(next(data, "").encode())
-
-
-def _usage_in(found: Object) -> Object:
+def _usage_in(said: Object | None) -> Object:
     """The usage of an answer, of a chunk, or of the response in an event."""
+    found = as_object(said)
     return as_object(found.get("usage")) or as_object(as_object(found.get("response")).get("usage"))
 
 
-def _has_usage(piece: bytes, read: Callable[[bytes], Object]) -> bool:
+def _has_usage(piece: bytes, read: Read) -> bool:
     return _USAGE.search(piece) is not None and bool(_usage_in(read(piece)))
 
 
-def _marked(piece: bytes, read: Callable[[bytes], Object]) -> bytes:
-    """*piece* with the mark where it makes the usage what it was, and marked; as it is if there is no such place."""
+def _marked(piece: bytes, read: Read) -> bytes:
+    """*piece* with the mark where it makes the usage what it was, and marked; itself without such a place."""
     usage = _usage_in(read(piece))
     expected = {**usage, "cached": True}
     if usage == expected:
@@ -152,7 +146,8 @@ def _trials(piece: bytes) -> Iterator[bytes]:
 #: The format's name and version. It changes with the format, and older entries are then misses.
 _FORMAT = b"respan-cache 1"
 
-#: Bytes beyond which nothing is looked at: the largest answer, the lengths of its chunks and its usage once more.
+#: Bytes beyond which nothing is looked at: the largest answer, the lengths of its chunks and its
+#: usage once more.
 _MOST = 4 * MAX_BYTES
 
 _KINDS: Mapping[str, type | tuple[type, ...]] = MappingProxyType({
@@ -167,7 +162,7 @@ _KINDS: Mapping[str, type | tuple[type, ...]] = MappingProxyType({
 
 
 def dump(entry: Entry) -> bytes:
-    """*entry* as bytes: a line with the format and a checksum, a line of JSON, and the chunks one after another."""
+    """*entry* as bytes: a line with the format and a checksum, a line of JSON, and the chunks in a row."""
     fields = {name: getattr(entry, name) for name in _KINDS}
     header = json.dumps({**fields, "lengths": [len(chunk) for chunk in entry.chunks]})
     content = b"".join([header.encode(), b"\n", *entry.chunks])
@@ -177,8 +172,8 @@ def dump(entry: Entry) -> bytes:
 def load(data: bytes) -> Entry | None:
     """The entry that was dumped as *data*.
 
-    ``None`` if *data* is anything else: damaged, cut off, too large, or written by a library that has another format.
-    Raises nothing, so that a broken cache is a miss.
+    ``None`` if *data* is anything else: damaged, cut off, too large, or written by a library that has another
+    format. Raises nothing, so that a broken cache is a miss.
     """
     if len(data) > _MOST:
         return None

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 
 __all__ = [
+    "COLUMNS",
     "NOTHING",
     "UNKNOWN",
+    "Column",
     "cost_text",
     "json_text",
     "model_text",
@@ -34,7 +37,7 @@ def time_text(at: float) -> str:
 
 
 def seconds_text(seconds: float | None) -> str:
-    """Milliseconds below a second, seconds with two decimals from there on; a dash if nothing was measured."""
+    """Milliseconds below a second, seconds with two decimals above it; a dash if nothing was measured."""
     if seconds is None:
         return NOTHING
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:,.2f} s"
@@ -71,3 +74,33 @@ def model_text(row: Mapping[str, Any]) -> str:
 def json_text(value: object) -> str:
     """*value* as indented JSON; text, such as what was cut off, stays as it is."""
     return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False, default=str)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table of calls.
+
+    Attributes:
+        label: What stands above it.
+        text: Of a row.
+        is_number: Whether it is read from the right.
+    """
+
+    label: str
+    text: Callable[[Mapping[str, Any]], str]
+    is_number: bool = False
+
+
+#: Of every table of calls, wherever it is shown.
+COLUMNS: Final = (
+    Column("Time (UTC)", lambda row: time_text(row["at"])),
+    Column("Status", lambda row: NOTHING if row.get("status") is None else str(row["status"])),
+    Column("Model", model_text),
+    Column("Provider", lambda row: row.get("provider") or NOTHING),
+    Column("Customer", lambda row: row.get("customer_identifier") or NOTHING),
+    Column("Tokens", lambda row: tokens_text(row.get("tokens")), is_number=True),
+    Column("Cost", lambda row: cost_text(row.get("cost")), is_number=True),
+    Column("Latency", lambda row: seconds_text(row.get("latency")), is_number=True),
+    Column("First token", lambda row: seconds_text(row.get("first_token")), is_number=True),
+    Column("Cache", lambda row: row.get("cache") or NOTHING),
+)

@@ -2,7 +2,8 @@
 
 The parts are cut at their boundary and never decoded: a file of many megabytes stays as it came.
 
-Objects and lists are written as the SDK and browsers do: ``metadata[run]``, ``fallback_models[]``; or as JSON.
+Objects and lists are written as the SDK and browsers do: ``metadata[run]``, ``fallback_models[]``,
+or as JSON.
 """
 
 from __future__ import annotations
@@ -28,8 +29,11 @@ __all__ = ["Form"]
 #: Bytes of a field that is looked at; a file is no such field.
 _LONGEST_FIELD = 64 * 1024
 
-_NAME = re.compile(rb'\bname="([^"\r\n]*)"')
-_FILE = re.compile(rb"\bfilename\*?=", re.IGNORECASE)
+#: The header that names a part, continued on lines that begin with white space; and what it says of the part,
+#: as a text in quotes or a word without them (RFC 2183, section 2).
+_DISPOSITION = re.compile(rb"^content-disposition:((?:[^\r\n]|\r\n[ \t])*)", re.IGNORECASE | re.MULTILINE)
+_SAID = re.compile(rb';\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))')
+_OF_FILES = frozenset({b"filename", b"filename*"})
 
 #: What a name may look like that stands for a place in an object or a list.
 _PLACE = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])+)")
@@ -64,7 +68,7 @@ class Form:
         """The form in *body*; ``None`` if it is none by its type.
 
         Raises:
-            ContractError: 400 if it has no boundary, or no part.
+            ContractError: 400 if it has no boundary, or no part; if a part has no name that can be read.
         """
         if "form-data" not in content_type.lower():
             return None  # as most bodies, which need no parser of mail headers
@@ -80,7 +84,7 @@ class Form:
         return cls(body, boundary, parts)
 
     def given(self, ours: Collection[str]) -> dict[str, Any]:
-        """The fields; the parameters *ours* as they would stand in JSON, put together where they lie in several parts.
+        """The fields, the parameters *ours* among them as they would stand in JSON, in one piece.
 
         Raises:
             ContractError: 400 if one is used for a text and an object, or lists or objects lie in a list.
@@ -97,7 +101,7 @@ class Form:
         return texts | found
 
     def sent(self, model: str, without: Collection[str]) -> bytes:
-        """The body with *model* in its field, new or in its place, and without what belongs to the fields *without*."""
+        """The body with *model* in its field, be it new, but not with what belongs to the fields *without*."""
         pieces, at = [self._body[: self._parts[0].begin]], self._parts[0].begin
         if "model" not in self.fields:
             pieces.append(self._written("model", model))
@@ -124,11 +128,23 @@ def _parts_of(body: bytes, mark: bytes) -> Iterator[_Part]:
         start = body.find(b"\r\n\r\n", head - 2) + 4
         if following < 0 or start < 4 or start > following:
             return
-        named = _NAME.search(body, head, start)
-        if named is not None:
-            name = named[1].decode("utf-8", "replace")
-            yield _Part(name, at, start, following, _FILE.search(body, head, start) is not None)
+        name, is_file = _named(body[head:start])
+        yield _Part(name, at, start, following, is_file)
         at = following + 2
+
+
+def _named(head: bytes) -> tuple[str, bool]:
+    """The name of a part, and whether the part is a file."""
+    disposition = _DISPOSITION.search(head)
+    said = [] if disposition is None else _SAID.findall(disposition[1])
+    values = {what.lower(): quoted or word for what, quoted, word in reversed(said)}
+    if b"name" not in values:
+        raise invalid(
+            "A part of the multipart body has no name that can be read, so it could be a parameter that the "
+            'gateway would pass on unread. Give it one: Content-Disposition: form-data; name="...".',
+            None,
+        )
+    return values[b"name"].decode("utf-8", "replace"), not _OF_FILES.isdisjoint(values)
 
 
 def _text(body: bytes, part: _Part) -> str:

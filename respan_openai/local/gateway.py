@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from .._core.health import Health
 from ..exceptions import ConfigError, StoreError
-from ..openrouter import OpenRouter
 from ..stores.memory import MemoryStore
-from ..targets import Gateway, Provider
+from ..targets import Gateway
 from .callers import Callers
 from .catalogue import Facts
 from .echo import Echo
@@ -21,7 +20,7 @@ from .handling import handled
 from .keeping import mark_of
 from .prices import Prices
 from .prompts import Prompts
-from .providers import Azure, base_url_of
+from .providers import Azure, Upstream, base_url_of
 from .recent import Recent
 from .router import Router
 from .settings import Settings
@@ -35,10 +34,8 @@ if TYPE_CHECKING:
 
     from ..stores.protocol import Store
     from .callers import Caller
-    from .providers import Upstream
     from .router import Candidate
     from .rows import Row
-    from .settings import Model
 
     Steps = Generator[Any, Any, Any]
 
@@ -63,23 +60,24 @@ _log = logging.getLogger("respan_openai")
 class LocalGateway(Gateway):
     """The gateway in this process, without an account; can be given wherever a ``Gateway`` can.
 
-    Serves ``POST`` on ``/api/chat/completions``, ``/api/responses``, ``/api/embeddings``, ``/api/audio/speech`` and
-    ``/api/audio/transcriptions``, and ``GET /api/models``. The query of a request is not passed on.
+    Serves ``POST`` on ``/api/chat/completions``, ``/api/responses``, ``/api/embeddings``,
+    ``/api/audio/speech`` and ``/api/audio/transcriptions``, and ``GET /api/models``. The query of a request
+    is not passed on.
 
     A model is asked of the provider whose name and a slash begin it (``openai/gpt-4o`` asks ``openai`` for
     ``gpt-4o``), else of the one that declares it in the settings, else of the first; the header
     ``X-Respan-Route-Provider`` wins over all of these. Names are compared without case.
 
     Args:
-        providers: ``Provider(...)``, ``Azure(...)``, ``OpenRouter(...)``, ``Via(...)`` or ``Echo()``; the first is the
-            default.
-        api_keys: Keys that are let in, as bearer tokens; the first is also this gateway's own, which ``wrap`` sends.
-            A mapping says which environment each key stands for; a list stands for ``production``. Calls of different
-            environments share nothing. Default: every key, and none, is let in.
-        prompts: A folder of JSON and TOML files, ``StoredPrompt`` values, or a mapping from ids; those in the store
-            come second.
-        prices: A mapping from ``provider/model`` to ``Price``, a function, or ``Prices``; default: no price is known,
-            and what is unknown is never 0.
+        providers: ``Provider(...)``, ``Azure(...)``, ``OpenRouter(...)``, ``Via(...)`` or ``Echo()``; the
+            first is the default.
+        api_keys: Keys that are let in, as bearer tokens; the first is also this gateway's own, which ``wrap``
+            sends. A mapping says which environment each key stands for; a list stands for ``production``.
+            Calls of different environments share nothing. Default: every key, and none, is let in.
+        prompts: A folder of JSON and TOML files, ``StoredPrompt`` values, or a mapping from ids; those in the
+            store come second.
+        prices: A mapping from ``provider/model`` to ``Price``, a function, or ``Prices``; default: no price
+            is known, and what is unknown is never 0.
         store: Where cache, budgets, customers, prompts and the log lie; default ``MemoryStore()``.
         settings: See ``Settings``.
 
@@ -88,7 +86,8 @@ class LocalGateway(Gateway):
         running: Rows of the calls under way, by id.
 
     Raises:
-        ConfigError: if there is no provider, two have one name, or a key, prompt, price or group cannot be used.
+        ConfigError: if there is no provider, two have one name, or a key, prompt, price or group cannot be
+            used.
     """
 
     name = "local"
@@ -117,12 +116,11 @@ class LocalGateway(Gateway):
         self._seconds: Recent[float] = Recent(_MOST_MODELS)
         self._healths: Recent[Health] = Recent(_MOST_MODELS)
         self._salt = os.urandom(32)
-        self._models = {model.name.lower(): model for model in self.settings.models}
         self.router = Router(
             _facts(self.providers), self.settings, price=self.prices.of, measured=self._seconds.get
         )
         self._secret: bytes | None = None
-        self._marks: dict[tuple[bytes, str, str], str] = {}
+        self._marks: dict[tuple[Caller, str], str] = {}
         self._known_health = Health(self.name, BASE_URL)  # two of them have nothing in common
         super().__init__(self._callers.first_key or _ANY_KEY, BASE_URL)
 
@@ -157,14 +155,8 @@ class LocalGateway(Gateway):
         """
         return self._callers.admit(headers)
 
-    def model_of(self, candidate: Candidate) -> Model | None:
-        """What the settings declare about a candidate's model."""
-        full = f"{candidate.provider}/{candidate.sent}"
-        names = (candidate.model.lower(), full.lower(), candidate.sent.lower())
-        return next((self._models[name] for name in names if name in self._models), None)
-
     def health_at(self, candidate: Candidate) -> Health:
-        """What this gateway knows about a model at a provider with a credential: limits hold for each of them."""
+        """What is known about a model at a provider with a credential: limits hold for each of them."""
         credential = candidate.credential
         # Not the key itself: a mapping shows its keys.
         mark = None if credential is None else mark_of(self._salt, "", candidate)
@@ -179,23 +171,34 @@ class LocalGateway(Gateway):
 
         self._seconds.change(f"{candidate.provider}/{candidate.sent}", smoothed)
 
-    def cache_secret(self) -> Steps:
-        """What the marks of credentials are made with: the same for all who share the store, of no use elsewhere.
+    def cache_marks(self, caller: Caller) -> Steps:
+        """Finds what stands for whose answers *caller* may be served.
 
-        Returned is ``None`` if the store cannot tell; then nothing is cached.
+        Returned is a function from candidates to marks, which are those of ``keeping.mark_of``; ``None`` if
+        the store cannot tell its secret, and then nothing is cached. The secret is the same for all who share
+        the store.
         """
         if self._secret is None:
-            try:
-                self._secret = yield Work(self.store.secret, self.store.blocks)
-            except StoreError as exc:
-                _log.warning("The store's secret cannot be read, so nothing is cached. %s", exc)
-        return self._secret
+            yield from self._learn_secret()
+        secret = self._secret
+        if secret is None:
+            return None
 
-    def cache_mark(self, secret: bytes, caller: Caller, candidate: Candidate) -> str:
-        """As ``keeping.mark_of``; found once for each caller and provider where the provider's own key is used."""
+        def mark(candidate: Candidate) -> str:
+            return self._mark(secret, caller, candidate)
+
+        return mark
+
+    def _learn_secret(self) -> Steps:
+        try:
+            self._secret = yield Work(self.store.secret, self.store.blocks)
+        except StoreError as exc:
+            _log.warning("The store's secret cannot be read, so nothing is cached. %s", exc)
+
+    def _mark(self, secret: bytes, caller: Caller, candidate: Candidate) -> str:
         if candidate.credential is not None:
             return mark_of(secret, caller.key, candidate)
-        known = secret, caller.key, candidate.provider
+        known = caller, candidate.provider  # whose repr hides the caller's key
         mark = self._marks.get(known)
         if mark is None:
             mark = self._marks[known] = mark_of(secret, caller.key, candidate)
@@ -203,14 +206,14 @@ class LocalGateway(Gateway):
 
 
 def _by_name(providers: Iterable[object]) -> dict[str, Upstream]:
-    if isinstance(providers, Provider | OpenRouter | Echo):
+    if isinstance(providers, Upstream):
         raise ConfigError("providers must be a list, even of one: LocalGateway([provider]).")
     found: dict[str, Upstream] = {}
     for provider in providers:
-        if not isinstance(provider, Provider | OpenRouter | Echo):
+        if not isinstance(provider, Upstream):
             raise ConfigError(
-                f"providers holds something of type {type(provider).__name__}; expected Provider, Azure, OpenRouter, "
-                "Via or Echo."
+                f"providers holds something of type {type(provider).__name__}; expected Provider, Azure, "
+                "OpenRouter, Via or Echo."
             )
         if found.setdefault(provider.name.lower(), provider) is not provider:
             raise ConfigError(

@@ -12,29 +12,23 @@ from .contract import JSON, Reply
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from .catalogue import Slug
     from .providers import Upstream
-    from .settings import Model
 
 
 __all__ = ["model_list"]
 
 
-def model_list(models: Iterable[Model], providers: Mapping[str, Upstream]) -> Reply:
+def model_list(models: Iterable[Slug], providers: Mapping[str, Upstream]) -> Reply:
     """The *models* that the settings declare, and those that *providers* (by lower-case name) translate.
 
     Any other model may be asked for too; nobody knows which ones a provider has.
     """
-    owners = {**dict(_declared(models, providers)), **dict(_translated(providers))}
+    owners = {**{slug.asked: slug.provider for slug in models}, **dict(_translated(providers))}
     data = [
         {"id": model, "object": "model", "created": 0, "owned_by": owner} for model, owner in owners.items()
     ]
     return Reply(200, JSON, (dump_object({"object": "list", "data": data}),))
-
-
-def _declared(models: Iterable[Model], providers: Mapping[str, Upstream]) -> Iterator[tuple[str, str]]:
-    for model in models:
-        prefix, _, rest = model.name.partition("/")
-        yield model.name, prefix if rest and prefix.lower() in providers else next(iter(providers))
 
 
 def _translated(providers: Mapping[str, Upstream]) -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .._clock import now
 from .._core.plain import is_object
 from .breakdown import BreakdownEvents, breakdown, with_breakdown, with_token_breakdown
+from .masking import masked
 from .messages import prompt_messages_of
 from .price import cost, estimate, longest_answer
 from .prices import Prices
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from .price import Price
     from .reading import Asked
     from .router import Candidate
-    from .settings import Model
     from .usage import Tokens
 
     Object = dict[str, Any]
@@ -77,27 +77,20 @@ class Metering:
 
     # -- what it costs
 
-    def estimate(
-        self,
-        candidates: Iterable[Candidate],
-        size: int,
-        model_of: Callable[[Candidate], Model | None],
-        default: int,
-    ) -> int | None:
-        """The most that an answer may cost, whoever of *candidates* gives it; ``None`` if one of them has no price.
+    def estimate(self, candidates: Iterable[Candidate], size: int, default: int) -> int | None:
+        """The most that an answer of any of *candidates* may cost; ``None`` if one of them has no price.
 
         Args:
             candidates: Those who may be asked.
             size: Of the largest request to one of them, in bytes.
-            model_of: What is declared about a candidate's model.
             default: Tokens of an answer where neither the request nor the model says how long it may be.
         """
-        bounds = [self._bound(candidate, size, model_of(candidate), default) for candidate in candidates]
+        bounds = [self._bound(candidate, size, default) for candidate in candidates]
         known = [bound for bound in bounds if bound is not None]
         return max(known, default=0) if len(known) == len(bounds) else None
 
-    def _bound(self, candidate: Candidate, size: int, model: Model | None, default: int) -> int | None:
-        longest = (model and model.max_output) or default
+    def _bound(self, candidate: Candidate, size: int, default: int) -> int | None:
+        longest = (candidate.declared and candidate.declared.max_output) or default
         return estimate(size, longest_answer(self._asked.path, self._fields, longest), self._price(candidate))
 
     def count(self, usage: object, candidate: Candidate | None) -> None:
@@ -113,7 +106,7 @@ class Metering:
         return breakdown(
             tokens=self.tokens,
             cost=self.cost,
-            prompt_messages=prompt_messages_of(asked.path, self._fields),
+            prompt_messages=prompt_messages_of(asked.path, masked(self._fields)),
             completion_message=message,
             model=model,
             cached=cached,
@@ -122,7 +115,7 @@ class Metering:
             stream=asked.streams,
             latency=now() - self._began,
             routing_time=self.routed - self._began,
-            full_request=asked.fields,
+            full_request=masked(asked.fields),
             metadata=coerced(asked.params.get("metadata") or {}),
         )
 

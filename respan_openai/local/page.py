@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
 
-from .figures import NOTHING, cost_text, model_text, seconds_text, time_text, tokens_text
+from .figures import COLUMNS, Column, seconds_text, time_text
 from .markup import document, element
 
 
@@ -23,19 +23,6 @@ __all__ = ["heading", "list_page", "message_page", "status_mark", "time_mark", "
 
 
 TITLE: Final = "Respan local gateway"
-
-_COLUMNS: Final = (
-    ("Time (UTC)", None),
-    ("Status", None),
-    ("Model", None),
-    ("Provider", None),
-    ("Customer", None),
-    ("Tokens", "number"),
-    ("Cost", "number"),
-    ("Latency", "number"),
-    ("First token", "number"),
-    ("Cache", None),
-)
 
 
 class _Filter(NamedTuple):
@@ -87,7 +74,7 @@ def heading(title: str) -> Html:
 
 
 def when_running(running: Iterable[object], *, settled: bool = False) -> str:
-    """How soon the script looks again: ``now`` while calls run, ``later``, or ``never`` once nothing changes any more."""
+    """How soon the script looks again: ``now`` while calls run, ``later``, or ``never`` if all is settled."""
     return "now" if any(True for _ in running) else "never" if settled else "later"
 
 
@@ -160,7 +147,7 @@ def _summary(shown: int, running: int) -> Html:
 def _table(rows: Sequence[Html]) -> Html:
     if not rows:
         return element("p", "No call here yet, or none that fits the filter.", class_="empty")
-    head = element("tr", *(element("th", label, scope="col", class_=kind) for label, kind in _COLUMNS))
+    head = element("tr", *(_cell("th", column, column.label, scope="col") for column in COLUMNS))
     table = element("table", element("thead", head), element("tbody", *rows))
     return element("div", table, class_="scroll", tabindex=0, role="region", aria_label="Calls")
 
@@ -170,24 +157,17 @@ def _row(row: Mapping[str, Any], now: float, *, is_running: bool = False) -> Htm
         "a", time_mark(row["at"]), href=f"/calls/{quote(row['id'], safe='')}", id=f"call-{row['id']}"
     )
     status = status_mark(row, is_running=is_running)
-    cells = (
-        link,
-        element("span", status, _repeats(row)),
-        model_text(row),
-        row.get("provider") or NOTHING,
-        row.get("customer_identifier") or NOTHING,
-        "…" if is_running else tokens_text(row.get("tokens")),
-        "…" if is_running else cost_text(row.get("cost")),
-        seconds_text(took(row, now, is_running=is_running)),
-        seconds_text(row.get("first_token")),
-        row.get("cache") or NOTHING,
-    )
-    return element("tr", *map(_cell, _COLUMNS, cells), class_="running" if is_running else None)
+    shown: dict[str, str] = {column.label: column.text(row) for column in COLUMNS}
+    shown |= {"Time (UTC)": link, "Status": element("span", status, _repeats(row))}
+    if is_running:
+        latency = seconds_text(took(row, now, is_running=True))
+        shown |= {"Tokens": "…", "Cost": "…", "Latency": latency}
+    cells = (_cell("td", column, shown[column.label], data_label=column.label) for column in COLUMNS)
+    return element("tr", *cells, class_="running" if is_running else None)
 
 
-def _cell(column: tuple[str, str | None], content: str) -> Html:
-    label, kind = column
-    return element("td", content, class_=kind, data_label=label)
+def _cell(tag: str, column: Column, content: str, **attributes: str) -> Html:
+    return element(tag, content, class_="number" if column.is_number else None, **attributes)
 
 
 def _repeats(row: Mapping[str, Any]) -> Html | None:

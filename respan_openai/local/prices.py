@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from .._check import nearest, shown
+from .._check import shown, unknown
 from .._core.plain import is_object
 from ..exceptions import ConfigError
 from .contract import invalid
@@ -27,7 +27,7 @@ __all__ = ["Price", "Prices"]
 
 
 _log = logging.getLogger("respan_openai")
-_FIELDS = ("input", "output", "cached", "cache_creation", "audio_input", "audio_output", "reasoning", "above")
+_FIELDS = tuple(Price.__dataclass_fields__)
 
 
 class Prices:
@@ -171,11 +171,7 @@ def _from_fields(fields: dict[str, Any], of: str) -> Price:
 def _check_names(fields: dict[str, Any], of: str) -> None:
     for name in fields:
         if name not in _FIELDS:
-            near = nearest(name, _FIELDS)
-            advice = f"; did you mean `{near}`?" if near else "."
-            raise ConfigError(
-                f"prices[{of!r}] has an unknown field{advice} It may have {', '.join(_FIELDS)}."
-            )
+            raise ConfigError(f"prices[{of!r}]: {unknown(name, name, _FIELDS)}")
     for name in ("input", "output"):
         if name not in fields:
             raise ConfigError(f"prices[{of!r}] lacks `{name}`; pass 0 for what is not charged.")

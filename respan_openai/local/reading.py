@@ -14,9 +14,11 @@ provider too if OpenAI would take it: at most 16 pairs of strings and, on chat c
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from .._check import shown
 from .._core.call import dump_object, with_string
 from .._core.plain import is_list, is_object
 from .._params import CONTAINERS, HEADER, LEGACY_HEADER, NAMES, check, decode_header, merge
@@ -72,7 +74,7 @@ _IN_FORMS = _OURS - _PROVIDERS - {"prompt"}
 _PREFIX = "/api"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Asked:
     """A request, taken apart.
 
@@ -95,6 +97,10 @@ class Asked:
     raw: bytes
     untouched: bool
     form: Form | None = None
+
+    def __repr__(self) -> str:
+        # Frames of a traceback are collected with their locals; parameters and fields hold keys and prompts.
+        return f"<Asked {self.path} with {', '.join([*map(shown, self.fields), *map(shown, self.params)])}>"
 
     @property
     def streams(self) -> bool:
@@ -148,8 +154,9 @@ def read(path: str, headers: Mapping[str, str], body: bytes) -> Asked:
     """Take a request apart.
 
     Raises:
-        ContractError: 400 if the body, a carrier or a parameter cannot be read, or if a parameter is not honoured by
-            the local gateway; 422 if a field that must be there is missing, or has the wrong type.
+        ContractError: 400 if the body, a carrier or a parameter cannot be read, or if a parameter is not
+            honoured by the local gateway; 422 if a field that must be there is missing, or has the wrong
+            type.
     """
     form = Form.read(headers.get("content-type", ""), body)
     given = _parsed(body) if form is None else form.given(_IN_FORMS)
@@ -175,7 +182,7 @@ def _parsed(body: bytes) -> Object:
     try:
         fields = _JSON.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
     except (ValueError, RecursionError):
-        raise invalid("The body is not valid JSON.", None) from None
+        raise invalid("The body is not valid JSON, or holds a number beyond 1.8e308.", None) from None
     if not is_object(fields):
         raise invalid("The body must be a JSON object.", None)
     return fields
@@ -185,8 +192,15 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(name)  # NaN and Infinity: Python reads them, JSON does not have them
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(text)  # 1e999: no store keeps it, and a call must leave its row
+    return number
+
+
 # json.loads() would make one for each call, which costs more than reading a short body.
-_JSON = json.JSONDecoder(parse_constant=_no_constant)
+_JSON = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
 
 
 def _check_fields(path: str, fields: Object, params: Object) -> None:

@@ -1,9 +1,9 @@
 """A row of the call log in the making: what is known about one request, as plain JSON values in the end.
 
-1. Credentials never get in: parameters that hold any are left out, and what a request hands to its provider's tools
-   to identify itself with is masked.
-2. Inputs and outputs are prompts and answers, and the values that are filled into prompts. They stay out where
-   ``disable_log`` says so (reference 000:51, 003:75), and are cut beyond ``LONGEST``.
+1. Credentials never get in: parameters that hold any are left out, and what a request hands to its provider's
+   tools to identify itself with is masked.
+2. Inputs and outputs are prompts and answers, and the values that are filled into prompts. They stay out
+   where ``disable_log`` says so (reference 000:51, 003:75), and are cut beyond ``LONGEST``.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from uuid import uuid4
 
 from .._core.plain import is_list, is_object
 from .customers import NANO
+from .masking import masked
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from .._core.trace import Trace, Tried
     from .reading import Asked
@@ -34,29 +35,9 @@ LONGEST = 1 << 20
 
 #: Parameters that hold credentials, or deep inside where ``credentials`` is their name.
 _CREDENTIALS = frozenset({"credential_override", "customer_api_keys", "customer_credentials"})
-_BALANCED = frozenset({"load_balance_group", "load_balance_models"})
 
 #: Parameters that hold texts of the call.
 _TEXTS = frozenset({"eval_params", "mock_response", "prompt", "variables"})
-
-#: What proves who asks, in fields that a provider uses on its caller's behalf: a tool's server (OpenAI's ``mcp`` has
-#: ``authorization`` and ``headers``), or a data source (Azure's has ``authentication``).
-_SECRETS = frozenset({
-    "access_token",
-    "api_key",
-    "authentication",
-    "authorization",
-    "connection_string",
-    "credentials",
-    "headers",
-    "key",
-    "password",
-    "token",
-})  # fmt: skip
-_WITH_SECRETS = frozenset({"data_sources", "plugins", "tools"})
-#: What a JSON schema has, in which a property may well be called ``key``.
-_SCHEMA = "properties"
-_MASK = "…"
 
 #: Parameters that have a column of their own.
 _COLUMNS = (
@@ -134,9 +115,8 @@ class Row:
         }
         if keeps_text:
             # The body is about as long as its fields written anew, and it is at hand.
-            self["input"] = (
-                _masked(asked.fields) if len(asked.raw) <= LONGEST else _cut(_masked(asked.fields))
-            )
+            shown = masked(asked.fields)
+            self["input"] = shown if len(asked.raw) <= LONGEST else _cut(shown)
 
     def answered(self, message: object) -> None:
         """Note the message that was answered with; ``None`` is none."""
@@ -155,7 +135,7 @@ class Row:
             self["variables"] = _cut(rendered.variables)
 
     def attempted(self, trace: Trace, candidates: Iterable[Candidate], began: float) -> None:
-        """Note each attempt: who, what came of it, and when, in milliseconds after *began* (monotonic seconds)."""
+        """Note each attempt: who, what came of it, and when, in ms after *began* (monotonic seconds)."""
         reasons: dict[tuple[str, str | None], str] = {
             (candidate.provider, candidate.sent): candidate.why for candidate in candidates
         }
@@ -199,7 +179,7 @@ def _cut(value: object) -> object:
 def _shown(params: Mapping[str, Any], *, keeps_text: bool) -> dict[str, Any]:
     hidden = _CREDENTIALS if keeps_text else _CREDENTIALS | _TEXTS
     kept = {name: value for name, value in params.items() if name not in hidden}
-    return kept | {name: _without_credentials(params[name]) for name in _BALANCED if name in params}
+    return kept | {name: _IN_PART[name](kept[name]) for name in kept.keys() & _IN_PART.keys()}
 
 
 def _without_credentials(value: object) -> object:
@@ -208,17 +188,13 @@ def _without_credentials(value: object) -> object:
     return [_without_credentials(inner) for inner in value] if is_list(value) else value
 
 
-def _masked(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _unproved(fields[name]) if name in _WITH_SECRETS else fields[name] for name in fields}
+def _without_secrets(prompt: dict[str, Any]) -> dict[str, Any]:
+    return prompt | {name: masked(prompt[name]) for name in ("override_params", "patch") if name in prompt}
 
 
-def _unproved(value: object) -> object:
-    if is_object(value) and _SCHEMA not in value:
-        return {name: (_hidden if name in _SECRETS else _unproved)(inner) for name, inner in value.items()}
-    return [_unproved(inner) for inner in value] if is_list(value) else value
-
-
-def _hidden(value: object) -> object:
-    if is_object(value):
-        return {name: _hidden(inner) for name, inner in value.items()}
-    return [_hidden(inner) for inner in value] if is_list(value) else _MASK
+#: Parameters that are shown in part.
+_IN_PART: Mapping[str, Callable[[Any], object]] = {
+    "load_balance_group": _without_credentials,
+    "load_balance_models": _without_credentials,
+    "prompt": _without_secrets,
+}

@@ -42,8 +42,8 @@ class Model:
     """A model that the router may choose, with what it can do.
 
     Attributes:
-        name: As callers write it, with its provider's prefix: ``openai/gpt-4o-mini``; without one it is the first
-            provider's.
+        name: As callers write it, with its provider's prefix: ``openai/gpt-4o-mini``; without one it is the
+            first provider's.
         tools: Whether it calls tools.
         vision: Whether it reads images.
         json_schema: Whether it keeps to a JSON schema.
@@ -90,34 +90,37 @@ class Settings:
 
     Attributes:
         models: What the router may choose from when a request names no model.
-        groups: Saved load balance groups: id to a list of ``{"model", "weight", "credentials"}``, the last one optional.
+        groups: Saved load balance groups: id to a list of ``{"model", "weight", "credentials"}``, the last
+            one optional.
         fallback: Whether models are asked after one that failed.
         fallback_models: Asked after a failure where a request has no ``fallback_models`` of its own.
-        retries: Repeats of a model that failed, where a request has no ``retry_params``; 0 leaves them to the caller,
-            whose own client repeats calls too.
+        retries: Repeats of a model that failed, where a request has no ``retry_params``; 0 leaves them to the
+            caller, whose own client repeats calls too.
         retry_after: Seconds before the first repeat, likewise; each further one doubles it.
         cache_enabled: Whether calls are answered from the cache that do not say ``cache_enabled``.
         cache_ttl: Seconds that an answer may be served again, where a request does not say ``cache_ttl``.
         omit_log_on_hit: Whether answers from the cache are left out of the log.
         disable_log: Whether inputs and outputs are left out of the log.
         dynamic_routing: Whether a call without a model is routed; refused with 400 otherwise.
-        limits: ``block`` refuses a call beyond a budget with 429, before anything is sent; ``warn`` lets it pass and
-            logs a warning.
-        budget_failure: What becomes of a call that has a budget while the store cannot be reached: ``refuse`` or
-            ``allow``.
+        limits: ``block`` refuses a call beyond a budget with 429, before anything is sent; ``warn`` lets it
+            pass and logs a warning.
+        budget_failure: What becomes of a call that has a budget while the store cannot be reached: ``refuse``
+            or ``allow``.
         api_bases: Origins that a request's credentials may name as ``api_base``, such as
-            ``https://mine.openai.azure.com``. Others are refused: a request could reach into the network otherwise.
-        reserve_output_tokens: Tokens of an answer that are reserved from a budget where neither the request nor its
-            model says how long it may be.
+            ``https://mine.openai.azure.com``. Others are refused: a request could reach into the network
+            otherwise.
+        reserve_output_tokens: Tokens of an answer that are reserved from a budget where neither the request
+            nor its model says how long it may be.
 
     Raises:
-        ConfigError: if a field holds anything else; the message says what it accepts. What is inside ``groups`` is
-            looked at by the gateway that is built with them.
+        ConfigError: if a field holds anything else; the message says what it accepts. What is inside
+            ``groups`` is looked at by the gateway that is built with them.
     """
 
     models: tuple[Model, ...] = ()
     groups: Mapping[str, tuple[Mapping[str, Any], ...]] = field(
-        default_factory=dict[str, tuple[Mapping[str, Any], ...]]
+        default_factory=dict[str, tuple[Mapping[str, Any], ...]],
+        repr=False,  # it may hold keys
     )
     fallback: bool = True
     fallback_models: tuple[str, ...] = ()

@@ -75,28 +75,36 @@ class Spending:
         return bool(self._budgets)
 
     def learn(self) -> Steps:
-        """Bring the customer's profile up to date with what the request says, and read it.
+        """Read the customer's profile, and bring it up to date with what the request says.
 
         Raises:
-            ContractError: 503 if the store cannot tell, and budgets are to be kept even so; 400 as ``budgets_of``.
+            ContractError: 503 if the store cannot tell, and budgets are to be kept even so; 400 as
+                ``budgets_of``, and then nothing is kept of what the request says.
         """
         if self.identifier is None:
             return
-        budgets_of(self._said, self._at)  # what makes no sense is not kept
-        look = partial(self._store.customer, self._account)
-        save = partial(self._store.save_customer, self._account, self._said)
         try:
-            self.profile = (yield Work(save if self._said else look, self._store.blocks)) or {}
+            yield from self._brought_up_to_date()
         except StoreError as exc:
             self._lost(exc)
-            self.profile = self._said
+            self.profile = {**self.profile, **self._said}
         self._budgets = budgets_of(self.profile, self._at)
+
+    def _brought_up_to_date(self) -> Steps:
+        look = partial(self._store.customer, self._account)
+        self.profile = (yield Work(look, self._store.blocks)) or {}
+        wanted = {**self.profile, **self._said}
+        if wanted != self.profile:
+            budgets_of(wanted, self._at)  # a profile that makes no sense would refuse all later calls
+            save = partial(self._store.save_customer, self._account, self._said)
+            self.profile = yield Work(save, self._store.blocks)
 
     def reserve(self, hold: str, cost: int | None, seconds: float) -> Steps:
         """Take *cost* (1e-9 USD, an upper bound; ``None``: unknown) for a call that is over in *seconds*.
 
         Raises:
-            ContractError: 429 if a budget cannot pay, or there is no price to count with; 503 as for :meth:`learn`.
+            ContractError: 429 if a budget cannot pay, or there is no price to count with; 503 as for
+                :meth:`learn`.
         """
         if not self._budgets:
             return
@@ -125,7 +133,7 @@ class Spending:
         _log.warning("A customer's %s; the call is let through, as Settings.limits says.", what)
 
     def settle(self, cost: int | None, at: float) -> None:
-        """The call was over at *at* and has cost *cost*; ``None``: nobody knows, and what was reserved stays taken.
+        """The call was over at *at* and has cost *cost*; if that is ``None``, what was reserved stays taken.
 
         Only the first time counts. May wait for the store.
 

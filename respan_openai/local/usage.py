@@ -56,8 +56,9 @@ _PROMPT_DETAILS: Final = {
 _COMPLETION_DETAILS: Final = {"reasoning_tokens": "reasoning", "audio_tokens": "audio_out"}
 
 #: What the names in a usage and in its details stand for; ``""`` is the usage itself. Chat, Responses and
-#: audio differ in names (openai/types/completion_usage.py, responses/response_usage.py, audio/transcription.py);
-#: the ``cache_*`` ones are Anthropic's (reference 003:3, "Anthropic-style responses").
+#: audio differ in names (openai/types/completion_usage.py, responses/response_usage.py,
+#: audio/transcription.py); the ``cache_*`` ones are Anthropic's (reference 003:3, "Anthropic-style
+#: responses").
 _KINDS: Final = {
     "": {
         "prompt_tokens": "prompt",
@@ -92,10 +93,13 @@ def tokens_of(usage: object) -> Tokens | None:
 def _read(usage: Object) -> Tokens:
     counts: dict[str, int] = {}
     for holder, kinds in _KINDS.items():
-        counted = usage.get(holder) if holder else usage
-        if is_object(counted):
-            _note(counted, kinds, counts)
+        _note(_details(usage, holder), kinds, counts)
     return Tokens(**counts)
+
+
+def _details(usage: Object, name: str) -> Object:
+    """What *usage* holds under *name*; ``""`` is the usage itself."""
+    return as_object(usage.get(name) if name else usage)
 
 
 def _note(counted: Object, kinds: dict[str, str], counts: dict[str, int]) -> None:
@@ -103,10 +107,6 @@ def _note(counted: Object, kinds: dict[str, str], counts: dict[str, int]) -> Non
         count, kind = _count(counted[name]), kinds[name]
         if count is not None and count >= counts.get(kind, 0):
             counts[kind] = count
-
-
-def _details(usage: Object, name: str) -> Object:
-    return as_object(usage.get(name) if name else usage)
 
 
 def _count(value: object) -> int | None:

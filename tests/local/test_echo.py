@@ -266,6 +266,54 @@ def test_unreadable_schema(client: openai.OpenAI, schema: Any) -> None:
         client.chat.completions.create(model="m", messages=HELLO, response_format=wanted)
 
 
+def doubling(levels: int) -> dict[str, Any]:
+    """A schema of a few words whose instance has twice as many values with each of *levels*."""
+    schemas: dict[str, Any] = {f"{levels}": {"type": "integer"}}
+    for at in range(levels):
+        inner = {"$ref": f"#/$defs/{at + 1}"}
+        schemas[f"{at}"] = {"required": ["a", "b"], "properties": {"a": inner, "b": inner}}
+    return {"$ref": "#/$defs/0", "$defs": schemas}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "string", "minLength": 300_000_000},
+        {"type": "string", "minLength": 3e8},
+        {"type": "array", "minItems": 10**12},
+        {"type": "array", "minItems": 10**4, "items": {"type": "array", "minItems": 10**4}},
+        {"type": "array", "minItems": 10**4, "items": {"type": "string", "minLength": 10**4}},
+        {"type": "array", "minItems": 10**4, "items": {"const": "x" * 10**4}},
+        {"type": "array", "minItems": 10**4, "items": {"type": "object", "required": ["x" * 10**4]}},
+        doubling(60),
+    ],
+)
+def test_schema_that_asks_for_too_much(client: openai.OpenAI, schema: Any) -> None:
+    """However few words it takes, an answer has an end."""
+    wanted: Any = {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}
+
+    with pytest.raises(openai.BadRequestError, match="asks for more than 262144 characters"):
+        client.chat.completions.create(model="m", messages=HELLO, response_format=wanted)
+
+
+@pytest.mark.parametrize(
+    ("schema", "characters"),
+    [
+        ({"type": "string", "minLength": 250_000}, 250_002),
+        ({"type": "array", "minItems": 50_000, "items": {"type": "integer"}}, 150_000),
+        (doubling(10), 1023 * 14 + 1024),
+        ({"type": "string", "minLength": -1}, 2),
+        ({"type": "array", "minItems": -1}, 2),
+    ],
+)
+def test_schema_that_asks_for_much(client: openai.OpenAI, schema: Any, characters: int) -> None:
+    """What can be had is made."""
+    wanted: Any = {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}
+    completion = client.chat.completions.create(model="m", messages=HELLO, response_format=wanted)
+
+    assert len(completion.choices[0].message.content or "") == characters
+
+
 # -- Responses
 
 

@@ -15,7 +15,7 @@ from openai.types.responses import Response, ResponseCompletedEvent
 from respan_openai._core.sse import Decoder, Watch
 from respan_openai.local.complete import MAX_BYTES
 from respan_openai.local.echo import Echo
-from respan_openai.local.entries import Entry, dump, load, replayed, reply_of
+from respan_openai.local.entries import Entry, dump, load, replayed
 
 
 CHAT = "/chat/completions"
@@ -162,14 +162,6 @@ def test_freshness_is_what_the_call_asks_for(now: float, expected: bool) -> None
 
 
 # -- hits
-
-
-def test_a_hit_says_so_in_its_header() -> None:
-    """Status, type and chunks are the first answer's; every other header was its own."""
-    reply = reply_of(ENTRY)
-
-    assert (reply.status, reply.content_type, reply.chunks) == (200, EVENTS, ENTRY.chunks)
-    assert reply.headers == (("x-respan-cache", "hit"),)
 
 
 def echo_entry(path: str, **fields: Any) -> Entry:

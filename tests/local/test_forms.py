@@ -89,6 +89,56 @@ def test_what_a_file_is(head: str, text: str) -> None:
     assert form_of((head, b"1")).fields == {"a": text}
 
 
+@pytest.mark.parametrize(
+    ("head", "fields"),
+    [
+        ("name=a", {"a": "1"}),
+        ("name=a; x=y", {"a": "1"}),
+        ("NAME=a", {"a": "1"}),
+        ('name = "a b"', {"a b": "1"}),
+        ("name=metadata[run]", {"metadata[run]": "1"}),
+        ("\r\n\tname=a", {"a": "1"}),
+        ('filename="b; name=c.wav"; name=a', {"a": ""}),
+        ('filename="b\\"; name=c"; name=a', {"a": ""}),
+        ("filename=b; name=a", {"a": ""}),
+        ("name=a; filename=name=b.wav", {"a": ""}),
+        ('name="a"\r\nContent-Type: text/plain; name="b"', {"a": "1"}),
+        ('name=""', {"": "1"}),
+    ],
+)
+def test_how_a_name_is_written(head: str, fields: dict[str, str]) -> None:
+    """In quotes or without them (RFC 2183), as .NET does; it is that of the part and of nothing else."""
+    assert form_of((head, b"1")).fields == fields
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "",
+        "name=",
+        "filename=a",
+        'filename="a; name=b"',
+        'x-name="a"',
+        "name*=utf-8''a",
+        '\r\nContent-Type: text/plain; name="a"',
+    ],
+)
+def test_name_that_cannot_be_read(head: str) -> None:
+    """It is 400: the part could be a limit of the customer's, and would go to the provider instead."""
+    body = body_of(('name="model"', b"m"), (head, b"1"))
+    status, error = refusal(lambda: Form.read(TYPE, body))
+
+    assert (status, error["param"]) == (400, None)
+    assert "has no name that can be read" in error["message"]
+
+
+def test_part_without_a_head() -> None:
+    """It has no name either."""
+    body = b"--edge\r\n\r\n1\r\n" + body_of(('name="model"', b"m"))
+
+    assert refusal(lambda: Form.read(TYPE, body))[0] == 400
+
+
 def test_field_that_is_too_long() -> None:
     """A text of more than 64 KiB is not looked at, but sent on."""
     form = form_of(('name="model"', b"m"), ('name="a"', b"x" * 65537))

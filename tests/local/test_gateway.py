@@ -136,6 +136,16 @@ def test_keys_do_not_show(gateway: LocalGateway) -> None:
             action(gateway)
 
 
+def test_keys_do_not_show_after_a_call(http: Any, gateway: LocalGateway) -> None:
+    """What is remembered about callers and providers holds no key either."""
+    own = {"credential_override": {"echo": {"api_key": "canary"}}}
+    for more in ({}, own):
+        body = {**ASKED, "model": "echo/m", "cache_enabled": True, **more}
+        assert http.post("/chat/completions", json=body).headers["x-respan-cache"] == "miss"
+
+    assert not [key for key in (CLIENT_KEY, PROVIDER_KEY, "canary") if key in repr(vars(gateway))]
+
+
 # -- coming in
 
 

@@ -39,10 +39,6 @@ def dressed(meter: Metering, answer: Any, path: str = CHAT, *, cached: bool = Fa
     return json.loads(meter.dressed(Answer(path, json.dumps(answer).encode()), cached=cached).body)
 
 
-def no_model(_candidate: Candidate) -> None:
-    """Nothing is declared."""
-
-
 # -- what it may cost
 
 
@@ -64,7 +60,7 @@ def test_estimate(
     fields: Any, candidates: list[Candidate], model: Model | None, expected: int | None
 ) -> None:
     """The dearest of those who may answer counts, each byte as a token; one without a price makes it unknown."""
-    found = metering(fields=fields).estimate(candidates, 100, lambda _candidate: model, 50)
+    found = metering(fields=fields).estimate([each._replace(declared=model) for each in candidates], 100, 50)
 
     assert found == expected
 
@@ -72,7 +68,7 @@ def test_estimate(
 def test_prices_of_the_request_win() -> None:
     """``prompt_unit_price`` and ``completion_unit_price`` hold whoever answers."""
     priced = metering(prompt_unit_price=100.0, completion_unit_price=0.0)
-    assert priced.estimate([M, M._replace(sent="unknown")], 10, no_model, 50) == 1_000_000
+    assert priced.estimate([M, M._replace(sent="unknown")], 10, 50) == 1_000_000
     priced.count(USAGE, N)
 
     assert priced.cost == 10 * 100_000
@@ -169,6 +165,20 @@ def test_summary(path: str, answer: dict[str, Any], *, cached: bool) -> None:
         "2026-11-18T11:06:40.000000Z",
     )
     assert given == answer
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_summary_without_secrets(*, cached: bool) -> None:
+    """Answers are logged by those who get them, so the summary hides what the log hides, and no field is missing."""
+    tools = [{"type": "mcp", "server_label": "a", "authorization": "canary", "headers": {"X": "canary"}}]
+    fields = {"tools": tools, "input": [{"type": "tool_search_output", "tools": tools}]}
+    meter = metering("/responses", fields=fields, request_breakdown=True)
+    summary = dressed(meter, response(), "/responses", cached=cached)["request_breakdown"]
+
+    assert "canary" not in json.dumps(summary)
+    assert list(summary["full_request"]) == ["model", "messages", "tools", "input"]
+    assert summary["full_request"]["tools"][0]["server_label"] == "a"
+    assert fields["tools"][0]["authorization"] == "canary"
 
 
 @pytest.mark.parametrize("body", [b'{"a": NaN}', b'{"a": "\\ud800"}'])

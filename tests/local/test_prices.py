@@ -83,7 +83,7 @@ def test_a_table_is_copied() -> None:
         ({"m": {"input": 1}}, "lacks `output`; pass 0"),
         ({"m": {"output": 1}}, "lacks `input`"),
         ({"m": {"input": 1, "output": 1, "cache": 1}}, "did you mean `cached`"),
-        ({"m": {"input": 1, "output": 1, "zzz": 1}}, "unknown field. It may have input"),
+        ({"m": {"input": 1, "output": 1, "zzz": 1}}, "`zzz` is not known. Accepted are above, audio_input"),
         ({"m": {"input": -1, "output": 1}}, r"prices\['m'\]: Price: `input` is -1"),
         ({"m": {"input": 1, "output": 1, "above": 5}}, r"prices\['m'\]: Price: `above` must hold pairs"),
         ({"m": {"input": 1, "output": 1, "above": [[5, 6]]}}, "must be a Price"),

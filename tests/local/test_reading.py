@@ -53,6 +53,15 @@ def refusal(fields: Any, headers: dict[str, str] | None = None, path: str = CHAT
     return body["error"]
 
 
+def test_request_does_not_show() -> None:
+    """Frames of a traceback are collected with their locals; a request holds keys and prompts."""
+    own = {"credential_override": {"openai": {"api_key": "key-canary"}}}
+    asked = read({"model": "m", "messages": [{"role": "user", "content": "said-canary"}], **own})
+
+    assert "canary" not in repr(asked)
+    assert all(name in repr(asked) for name in (CHAT, "credential_override", "messages"))
+
+
 # -- carriers
 
 
@@ -410,10 +419,19 @@ def test_stream(stream: Any, streams: bool) -> None:
 # -- body
 
 
-@pytest.mark.parametrize("body", [b"", b"x", b"[]", b"null", b'"m"', b'{"a": NaN}', b"[" * 100_000, b"\xff"])
+@pytest.mark.parametrize("body", [b"", b"x", b"[]", b"null", b'"m"', b"[" * 100_000, b"\xff"])
 def test_body_that_is_no_object(body: bytes) -> None:
     """Anything but a JSON object is 400."""
     assert refusal(body)["param"] is None
+
+
+@pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-Infinity", b"1e999", b"-1e999", b"[1e400]"])
+def test_number_that_is_none(number: bytes) -> None:
+    """What JSON does not have, or no double holds, is 400: a row with it could not be kept, and the call is billed."""
+    body = b'{"model": "m", "messages": [], "seed": %s}' % number
+
+    assert refusal(body)["param"] is None
+    assert reading.read(CHAT, {}, body.replace(number, b"1e300")).fields["seed"] == 1e300
 
 
 def test_untouched_body_stays_byte_for_byte() -> None:
@@ -443,7 +461,6 @@ def test_body_with_other_fields() -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        '{"model": "m", "messages": [], "custom_identifier": "c", "x": 1e400}',
         '{"model": "m", "messages": [], "custom_identifier": "c", "x": "\\ud800"}',
         '{"messages": [], "x": "\\ud800"}',
         '{"model": "up/\\ud800", "messages": []}',

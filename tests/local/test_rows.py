@@ -138,15 +138,26 @@ def test_balanced_models_stay_visible() -> None:
     assert found["params"]["load_balance_models"] == [{"model": "m", "weight": 1}]
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"tools": [{"type": "mcp", "server_url": "https://a.example", "authorization": CANARY}]},
-        {"tools": [{"type": "mcp", "headers": {"Authorization": f"Bearer {CANARY}", "type": CANARY}}]},
-        {"data_sources": [{"parameters": {"authentication": {"type": "api_key", "key": CANARY}}}]},
-        {"plugins": [{"id": "web", "api_key": [CANARY]}]},
-    ],
-)
+#: Where a request hands a secret to what its provider asks on its behalf.
+HANDED_OVER: list[dict[str, Any]] = [
+    {"tools": [{"type": "mcp", "server_url": "https://a.example", "authorization": CANARY}]},
+    {"tools": [{"type": "mcp", "headers": {"Authorization": f"Bearer {CANARY}", "type": CANARY}}]},
+    {"tools": [{"type": "mcp", "authorization": CANARY, "properties": {}}]},
+    {"tools": [{"type": "mcp", "properties": {"authorization": CANARY, "a": {"token": CANARY}}}]},
+    {"tools": [{"type": "mcp", "server_url": f"https://a.example/sse?token={CANARY}"}]},
+    {"tools": [{"type": "mcp", "server_url": f"https://{CANARY}@a.example/sse"}]},
+    {"tools": [{"type": "mcp", "server_url": f"https://a.example/s/{CANARY}/mcp"}]},
+    {"tools": [{"type": "mcp", "server_url": f"https://[{CANARY}"}]},
+    {"tools": [{"type": "mcp", "server_url": f"a.example?token={CANARY}"}]},
+    {"tools": [{"container": {"network_policy": {"domain_secrets": [{"name": "n", "value": CANARY}]}}}]},
+    {"data_sources": [{"parameters": {"authentication": {"type": "api_key", "key": CANARY}}}]},
+    {"plugins": [{"id": "web", "api_key": [CANARY]}]},
+    {"mcp_servers": [{"type": "url", "authorization_token": CANARY}]},
+    {"input": [{"type": "tool_search_output", "tools": [{"type": "mcp", "authorization": CANARY}]}]},
+]
+
+
+@pytest.mark.parametrize("fields", HANDED_OVER)
 def test_keys_that_a_tool_takes(fields: dict[str, Any]) -> None:
     """What a provider's tools prove themselves with is masked in the input; the fields themselves are not touched."""
     before = json.dumps(fields)
@@ -155,9 +166,50 @@ def test_keys_that_a_tool_takes(fields: dict[str, Any]) -> None:
     assert (CANARY in logged, json.dumps(fields)) == (False, before)
 
 
-def test_schemas_stay() -> None:
+@pytest.mark.parametrize("place", [{"override_params": ...}, {"schema_version": 2, "patch": ...}])
+@pytest.mark.parametrize("fields", [fields for fields in HANDED_OVER if "input" not in fields])
+def test_keys_that_come_with_a_prompt(place: dict[str, Any], fields: dict[str, Any]) -> None:
+    """A prompt's ``override_params`` and ``patch`` are fields like those of the request; the rest of it stays."""
+    prompt = {"prompt_id": "p", **{name: fields if value is ... else value for name, value in place.items()}}
+    made = row({"prompt": prompt})
+
+    assert CANARY not in text_of(made)
+    assert list(made["params"]["prompt"]) == list(prompt)
+    assert made["params"]["prompt"]["prompt_id"] == "p"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://a.example", "https://a.example"),
+        ("https://a.example:8443/", "https://a.example:8443/"),
+        ("https://u:p@a.example/", "https://a.example/…"),
+        ("https://a.example/sse", "https://a.example/…"),
+        ("a.example", "…"),
+    ],
+)
+def test_who_a_tool_asks_is_shown(url: str, shown: str) -> None:
+    """Scheme, host and port; many such servers know their callers by the path."""
+    tools = [{"type": "mcp", "server_url": url}]
+
+    assert row(fields={"model": "m", "tools": tools})["input"]["tools"][0]["server_url"] == shown
+
+
+def test_tools_without_an_end() -> None:
+    """What lies deeper than a value may be nested is not looked at, and so not shown."""
+    tools: Any = {"authorization": CANARY}
+    for _ in range(900):
+        tools = [tools]
+    logged = text_of(row(fields={"model": "m", "tools": tools}))
+
+    assert CANARY not in logged
+
+
+@pytest.mark.parametrize("place", ["properties", "patternProperties", "$defs", "definitions"])
+def test_schemas_stay(place: str) -> None:
     """A tool may well take something that is called ``key``."""
-    parameters = {"type": "object", "properties": {"key": {"type": "string"}, "token": {"type": "string"}}}
+    named = {"key": {"type": "string"}, "token": {"type": "string"}, "headers": {"type": "object"}}
+    parameters = {"type": "object", place: named, "required": ["key"]}
     tools = [{"type": "function", "function": {"name": "f", "parameters": parameters}}]
 
     assert row(fields={"model": "m", "tools": tools})["input"]["tools"] == tools

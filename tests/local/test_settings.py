@@ -92,6 +92,15 @@ def test_defaults() -> None:
     assert (settings.limits, settings.budget_failure, settings.fallback) == ("block", "refuse", True)
 
 
+def test_keys_of_groups_do_not_show() -> None:
+    """Their members may have credentials, and settings are printed by frameworks that collect locals."""
+    members = ({"model": "m", "weight": 1, "credentials": {"api_key": "canary"}},)
+    settings = Settings(groups={"g": members}, retries=2)
+
+    assert "canary" not in repr(settings)
+    assert "retries=2" in repr(settings)
+
+
 def test_collections_are_copied() -> None:
     """What the caller changes afterwards changes nothing, and nobody changes what is frozen."""
     models, names = [MODEL], ["a"]

@@ -12,7 +12,7 @@ import trio
 
 from respan_openai import Provider
 from respan_openai.exceptions import StoreError
-from respan_openai.local import LocalGateway, Model, Settings
+from respan_openai.local import LocalGateway
 from respan_openai.local.credentials import Credential
 from respan_openai.local.router import Candidate
 from respan_openai.stores.memory import MemoryStore
@@ -147,25 +147,6 @@ def test_models_of_callers_own_making() -> None:
         gateway.health_at(candidate)
 
     assert len(gateway._seconds) == len(gateway._healths) == 4096
-
-
-@pytest.mark.parametrize(
-    ("name", "candidate"),
-    [
-        ("m", CANDIDATE),
-        ("echo/m", CANDIDATE),
-        ("ECHO/M", CANDIDATE),
-        ("alias", CANDIDATE._replace(model="Alias")),
-    ],
-)
-def test_declared_models(name: str, candidate: Candidate) -> None:
-    """What is declared about a model is found however it was asked for."""
-    gateway = LocalGateway(
-        [Provider("echo", "https://a.example", "k")], settings=Settings(models=(Model(name=name),))
-    )
-
-    assert gateway.model_of(candidate) == Model(name=name)
-    assert gateway.model_of(candidate._replace(model="x", sent="x")) is None
 
 
 # -- the secret

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from respan_openai import Provider
 from respan_openai.exceptions import ConfigError
-from respan_openai.local import Azure, Echo, Model
+from respan_openai.local import Azure, Echo, LocalGateway, Model, Settings
 from respan_openai.local.aftercare import Aftercare
 from respan_openai.local.callers import Caller, Callers
 from respan_openai.local.contract import ContractError
@@ -94,14 +94,15 @@ def test_callers_do_not_show_their_key() -> None:
 
 
 def test_model_list() -> None:
-    """Declared models with their owner, and those that a provider translates; each once."""
-    providers: Any = {
-        "a": Provider("A", "https://a.example", KEY, models={"m": "theirs"}),
-        "azure": Azure("https://b.example", KEY, "v", deployments={"gpt-4o": "d"}),
-        "echo": Echo(),
-    }
-    declared = [Model(name="x"), Model(name="echo/y"), Model(name="unknown/z"), Model(name="a/m")]
-    listed = json.loads(model_list(declared, providers).chunks[0])
+    """Declared models with those who are asked for them, and those that a provider translates; each once."""
+    providers = (
+        Provider("A", "https://a.example", KEY, models={"m": "theirs"}),
+        Azure("https://b.example", KEY, "v", deployments={"gpt-4o": "d"}),
+        Echo(),
+    )
+    names = ("x", "echo/y", "unknown/z", "a/m", "ECHO/z", "azure_openai/d")
+    gateway = LocalGateway(providers, settings=Settings(models=tuple(Model(name=name) for name in names)))
+    listed = json.loads(model_list(gateway.router.models, gateway.providers).chunks[0])
 
     assert listed["object"] == "list"
     assert [(model["id"], model["owned_by"]) for model in listed["data"]] == [
@@ -109,6 +110,8 @@ def test_model_list() -> None:
         ("echo/y", "echo"),
         ("unknown/z", "a"),
         ("a/m", "a"),
+        ("ECHO/z", "echo"),
+        ("azure_openai/d", "azure"),
         ("azure/gpt-4o", "azure"),
     ]
 

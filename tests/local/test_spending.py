@@ -130,6 +130,41 @@ def test_profile_that_makes_no_sense_is_not_kept() -> None:
     assert store.customer(ACCOUNT) is None
 
 
+def test_profile_that_makes_no_sense_with_what_is_known() -> None:
+    """It is refused and not kept either: the customer's later calls hold to what was known before."""
+    store = MemoryStore()
+    done(spending(store, period_budget=5, period_start="2026-01-01", period_end="2026-06-30").learn())
+    known = store.customer(ACCOUNT)
+    with pytest.raises(ContractError):
+        done(spending(store, period_start="2026-12-01").learn())
+    later = Spending(store, Settings(), "production", {"customer_identifier": "u"}, NOW)
+    done(later.learn())
+
+    assert store.customer(ACCOUNT) == later.profile == known
+
+
+def test_profile_that_says_nothing_new_is_not_written() -> None:
+    """Most calls say what the one before them said, and a store's reads are cheaper than its writes."""
+    store = Broken()
+    done(spending(store, period_budget=1).learn())
+    store.broken = ("save_customer",)
+    same = spending(store, period_budget=1)
+    done(same.learn())
+
+    assert (same.has_budgets, same.profile) == (True, store.customer(ACCOUNT))
+
+
+def test_budget_that_is_known_holds_though_a_change_is_lost() -> None:
+    """With ``budget_failure="allow"`` a call goes on with what could be read and what it says itself."""
+    store = Broken()
+    done(spending(store, period_budget=1).learn())
+    store.broken = ("save_customer",)
+    call = spending(store, Settings(budget_failure="allow"), name="N")
+    done(call.learn())
+
+    assert (call.has_budgets, call.profile["name"], call.profile["period_budget"]) == (True, "N", 1)
+
+
 # -- reserve, settle
 
 
