@@ -255,9 +255,12 @@ class Cassette:
         if call is not None:
             sent |= {*call.headers, (b"?", call.raw_path.partition(b"?")[2])}
         new = sent - self._sent  # most requests bring the keys of the one before
-        texts = ((name.decode("latin-1"), value.decode("utf-8", "surrogateescape")) for name, value in new)
-        self._redactor.secrets.learn(texts)
-        self._sent |= new
+        if new:
+            texts = (
+                (name.decode("latin-1"), value.decode("utf-8", "surrogateescape")) for name, value in new
+            )
+            self._redactor.secrets.learn(texts)
+            self._sent |= new
 
     def _shot(self, request: Any, seen: Seen) -> Shot:
         fault = self._faults.next(seen.question, seen.number)

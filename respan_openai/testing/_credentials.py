@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -55,6 +56,7 @@ def is_field_of_secrets(path: Sequence[object]) -> bool:
     return names[-1] in _FIELDS or names[-1].endswith("_api_key") or not _SUBTREES.isdisjoint(names)
 
 
+@lru_cache(maxsize=1024)  # asked of every variable, at every request
 def is_variable_of_secrets(name: str) -> bool:
     """Whether an environment variable is secret: ``*_KEY``, ``*_TOKEN``, ``*_SECRET``, ``*_PASSWORD``."""
     name = name.casefold()
