@@ -20,7 +20,7 @@ from ._shot import Listening, Playing
 from ._troubles import incomplete, leftovers, unreadable
 from .errors import CassetteError
 from .faults import Faults
-from .match import Library, Taken
+from .match import Library, Miss, Taken
 from .mismatch import CassetteMismatch, describe, sent_from
 from .options import Options
 from .recording import Recorded
@@ -241,12 +241,44 @@ class Cassette:
         try:
             question = asked(request, call, name, self._rules.headers)
             with self._lock:
-                self._learn(request, call)
                 seen = self._log.add(question, call, repeats_of(request))
-                return self._shot(request, seen)
+                return self._shot(request, call, seen)
         except CassetteError as exc:  # the SDK would take it for a failed call, and repeat it
             self.mismatches.append(str(exc))
             raise self.raising(str(exc)) from None
+
+    def _shot(self, request: Any, call: Any, seen: Seen) -> Shot:
+        fault = self._faults.next(seen.question, seen.number)
+        latency = (fault and fault.latency) or 0.0
+        if fault is not None and not fault.only_delays:
+            found = self._library.peek(self._masked(request, call, seen))
+            answer = fault.applied(None if found is None else found.answer)
+            return self._playing(request, seen, answer, latency)
+        if self.mode == "verify":
+            return self._listening(request, seen, expected=self._expected(self._masked(request, call, seen)))
+        if not self.is_replaying:
+            self._masked(request, call, seen)
+            return self._listening(request, seen)
+        taken = self._found(request, call, seen)
+        if isinstance(taken, Taken):
+            return self._playing(request, seen, taken.recorded.answer, latency)
+        if self.is_recording:
+            return self._listening(request, seen)
+        raise self.raising(self._mismatch(taken, seen.masked))
+
+    def _found(self, request: Any, call: Any, seen: Seen) -> Taken | Miss:
+        """The recording that answers *request*. Hardly a question holds a key, so they are learnt where it is missing."""
+        seen.masked = before = self._redactor.question(seen.question)
+        taken = self._library.take(before)
+        if isinstance(taken, Taken) or self._masked(request, call, seen) == before:
+            return taken
+        return self._library.take(seen.masked)
+
+    def _masked(self, request: Any, call: Any, seen: Seen) -> Question:
+        """What *request* asks, as it is written, with all that is known to be secret by now."""
+        self._learn(request, call)
+        seen.masked = self._redactor.question(seen.question)
+        return seen.masked
 
     def _learn(self, request: Any, call: Any = None) -> None:
         """Know what *request* and its *call* are sent with, and what the environment has by now."""
@@ -261,25 +293,6 @@ class Cassette:
             )
             self._redactor.secrets.learn(texts)
             self._sent |= new
-
-    def _shot(self, request: Any, seen: Seen) -> Shot:
-        fault = self._faults.next(seen.question, seen.number)
-        latency = (fault and fault.latency) or 0.0
-        seen.masked = masked = self._redactor.question(seen.question)
-        if fault is not None and not fault.only_delays:
-            found = self._library.peek(masked)
-            answer = fault.applied(None if found is None else found.answer)
-            return self._playing(request, seen, answer, latency)
-        if self.mode == "verify":
-            return self._listening(request, seen, expected=self._expected(masked))
-        if not self.is_replaying:
-            return self._listening(request, seen)
-        taken = self._library.take(masked)
-        if isinstance(taken, Taken):
-            return self._playing(request, seen, taken.recorded.answer, latency)
-        if self.is_recording:
-            return self._listening(request, seen)
-        raise self.raising(self._mismatch(taken, masked))
 
     def _mismatch(self, miss: Any, question: Question) -> str:
         text = describe(
