@@ -21,9 +21,12 @@ def needed(module: str, extra: str, why: str, error: type[Exception] = ConfigErr
         error: What is raised.
 
     Raises:
-        ConfigError: or *error*, if it cannot be imported; the message says what to install.
+        ConfigError: or *error*, if it is not there; the message says what to install.
+        ImportError: if it is there, and misses something itself.
     """
     try:
         return import_module(module)
-    except ImportError:
+    except ImportError as exc:
+        if (exc.name or "").partition(".")[0] != module.partition(".")[0]:
+            raise
         raise error(f"{why}: pip install 'respan-openai[{extra}]'.") from None

@@ -56,9 +56,18 @@ class LateSecret(Secret):
         """Ask for it now.
 
         Raises:
-            ConfigError: if the function returns something that no header carries.
+            ConfigError: if the function fails, or returns something that no header carries.
         """
-        return _checked(self._ask(), f"what the api_key function given to {self._what} returned")
+        # In no local of this frame: collectors of errors show them.
+        return _checked(self._asked(), f"what the api_key function given to {self._what} returned")
+
+    def _asked(self) -> object:
+        try:
+            return self._ask()
+        except Exception as exc:
+            raise ConfigError(
+                f"The api_key function given to {self._what} failed with {type(exc).__name__}, so there is no key to send."
+            ) from exc
 
     def identity(self) -> str:
         """The function's; the key may change and still open the same account."""

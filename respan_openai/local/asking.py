@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .._core.trace import Trace, Tried
     from .reading import Asked
     from .settings import Settings
-    from .targets import Choice
+    from .targets import Target
 
     Steps = Generator[Any, Any, Any]
 
@@ -89,12 +89,12 @@ def _repeats(params: Mapping[str, Any], settings: Settings) -> _Repeats:
     return _Repeats(said.get("num_retries", _RETRIES) if said.get("retry_enabled", True) else 0, wait)
 
 
-def ask(call: Call, choices: list[Choice], asked: Asked, settings: Settings, trace: Trace) -> Steps:
-    """Bring *call* to the outcome of the first of *choices* that answers, or of the most telling failure.
+def ask(call: Call, targets: list[Target], asked: Asked, settings: Settings, trace: Trace) -> Steps:
+    """Bring *call* to the outcome of the first of *targets* that answers, or of the most telling failure.
 
     At most ``MOST_ATTEMPTS`` attempts, recorded in *trace*, and all of them within the call's own time.
     """
-    repeats, left = _repeats(asked.params, settings), list(choices)
+    repeats, left = _repeats(asked.params, settings), list(targets)
     most_telling: Outcome | None = None
     until = None if call.timeout is None else trace.began + call.timeout
     while True:
@@ -117,7 +117,7 @@ def _closed(outcome: Outcome) -> Steps:
         yield Close(outcome.answer)
 
 
-def _plan(choices: list[Choice], wait: float, attempts: int, asked: Asked) -> Plan:
+def _plan(targets: list[Target], wait: float, attempts: int, asked: Asked) -> Plan:
     def controls(_call: Call) -> Controls:
         return Controls(
             attempts=attempts,
@@ -126,7 +126,7 @@ def _plan(choices: list[Choice], wait: float, attempts: int, asked: Asked) -> Pl
         )
 
     return Plan(
-        targets=tuple(choices),
+        targets=tuple(targets),
         named={},
         retry=_retry(attempts, wait),
         breaker=_BREAKER,
@@ -144,20 +144,20 @@ def _retry(attempts: int, wait: float) -> Retry:
     return Retry(attempts=attempts, backoff=wait, backoff_cap=max(wait, Retry().backoff_cap))
 
 
-def _others(outcome: Outcome, choices: list[Choice]) -> list[Choice]:
-    """Those of *choices* that were not asked, and would not refuse for the same reason."""
+def _others(outcome: Outcome, targets: list[Target]) -> list[Target]:
+    """Those of *targets* that were not asked, and would not refuse for the same reason."""
     verdict, refused = outcome.verdict, outcome.target
-    others = [choice for choice in choices if choice.outgoing is None]
+    others = [target for target in targets if target.outgoing is None]
     if verdict is None or verdict.meaning is Meaning.REQUEST:
         return others if verdict is not None and _lacks_model(verdict) else []
     if verdict.meaning is not Meaning.POLICY:
         return []
-    return [choice for choice in others if not choice.shares_key_with(refused)]
+    return [target for target in others if not target.shares_key_with(refused)]
 
 
-def _from_first_fit(call: Call, choices: list[Choice]) -> list[Choice]:
-    """*choices* without those at the front that cannot be asked: a flow insists on its first target."""
-    return list(dropwhile(lambda choice: choice.unfit(call) is not None, choices))
+def _from_first_fit(call: Call, targets: list[Target]) -> list[Target]:
+    """*targets* without those at the front that cannot be asked: a flow insists on its first target."""
+    return list(dropwhile(lambda target: target.unfit(call) is not None, targets))
 
 
 def _lacks_model(verdict: Verdict) -> bool:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .exchange import Exchange
     from .relay import Change
     from .router import Candidate
-    from .targets import Choice
+    from .targets import Target
 
     Steps = Generator[Any, Any, Any]
 
@@ -46,23 +46,23 @@ class _Body(NamedTuple):
 
 def delivered(exchange: Exchange, outcome: Outcome, *, hides_usage: bool) -> Steps:
     """The response for an attempt that brought an answer, be it whole or going on."""
-    choice: Any = outcome.target
-    candidate: Candidate = choice.candidate
+    target: Any = outcome.target
+    candidate: Candidate = target.candidate
     exchange.row["provider"] = candidate.provider
     exchange.gateway.measured(candidate, outcome.tried.ended - outcome.tried.began)
     if outcome.watch is None and outcome.held is not None:
-        return (yield from _whole(exchange, outcome, choice))
+        return (yield from _whole(exchange, outcome, target))
     if outcome.watch is None:
-        return _passing(exchange, outcome, choice, None)
+        return _passing(exchange, outcome, target, None)
     exchange.row["first_token"] = outcome.tried.ended - exchange.began
     counts = exchange.metering.counts
     changes: list[Change] = [UsageHider(), counts] if hides_usage else [counts]
-    return _passing(exchange, outcome, choice, _relay(exchange, outcome.watch, candidate, changes))
+    return _passing(exchange, outcome, target, _relay(exchange, outcome.watch, candidate, changes))
 
 
-def _whole(exchange: Exchange, outcome: Outcome, choice: Choice) -> Steps:
+def _whole(exchange: Exchange, outcome: Outcome, target: Target) -> Steps:
     response: Any = outcome.answer
-    read, candidate, metering = outcome.read, choice.candidate, exchange.metering
+    read, candidate, metering = outcome.read, target.candidate, exchange.metering
     usage = None if read is None or read.usage is None else dict(read.usage)
     metering.count(usage, candidate)
     answer = metering.counted(Answer(exchange.path, outcome.body), usage)
@@ -70,7 +70,7 @@ def _whole(exchange: Exchange, outcome: Outcome, choice: Choice) -> Steps:
     entry = _entry(exchange, response, candidate, whole)
     dressed = metering.dressed(answer, cached=False)
     yield exchange.work(partial(exchange.delivered, entry, candidate, lambda: answer.message, streamed=False))
-    return passed_on(exchange.request, entry.status, _headers(exchange, response, choice), dressed.body)
+    return passed_on(exchange.request, entry.status, _headers(exchange, response, target), dressed.body)
 
 
 def _entry(exchange: Exchange, response: Any, candidate: Candidate, body: _Body) -> Entry:
@@ -87,20 +87,20 @@ def _entry(exchange: Exchange, response: Any, candidate: Candidate, body: _Body)
     )
 
 
-def _headers(exchange: Exchange, response: Any, choice: Choice) -> list[tuple[bytes, bytes]]:
+def _headers(exchange: Exchange, response: Any, target: Target) -> list[tuple[bytes, bytes]]:
     own = [(name.encode(), value.encode()) for name, value in exchange.answer_headers()]
-    return relayed_headers(response.headers, choice.outgoing, own)
+    return relayed_headers(response.headers, target.outgoing, own)
 
 
 # -- streams
 
 
-def _passing(exchange: Exchange, outcome: Outcome, choice: Choice, relay: Relay | None) -> Any:
+def _passing(exchange: Exchange, outcome: Outcome, target: Target, relay: Relay | None) -> Any:
     response: Any = outcome.answer
-    finish = partial(_stream_ended, exchange, response, choice.candidate, relay)
-    end = End(choice.name, finish, blocks=exchange.gateway.store.blocks)
+    finish = partial(_stream_ended, exchange, response, target.candidate, relay)
+    end = End(target.name, finish, blocks=exchange.gateway.store.blocks)
     body = Body(response, outcome.held or [], is_read=outcome.over, relay=relay, end=end)
-    return streamed(exchange.request, response.status_code, _headers(exchange, response, choice), body)
+    return streamed(exchange.request, response.status_code, _headers(exchange, response, target), body)
 
 
 def _relay(exchange: Exchange, watch: Watch, candidate: Candidate, changes: Sequence[Change]) -> Relay:
@@ -212,18 +212,18 @@ def failed(exchange: Exchange, outcome: Outcome) -> Steps:
     Raises:
         ContractError: 502 or 504 if there is no such error.
     """
-    choice: Any = outcome.target
+    target: Any = outcome.target
     response: Any = outcome.answer
     verdict: Any = outcome.verdict
-    exchange.row["provider"] = choice.candidate.provider
-    refusal = failure(choice.name, outcome)
+    exchange.row["provider"] = target.candidate.provider
+    refusal = failure(target.name, outcome)
     if refusal is not None:
         if not outcome.over:
             yield Close(response)
         raise refusal
     status = response.status_code if response.status_code >= 300 else verdict.status
-    headers = _headers(exchange, response, choice)
+    headers = _headers(exchange, response, target)
     yield exchange.work(partial(exchange.refused, status, verdict.reason))
     if outcome.over:
         return passed_on(exchange.request, status, headers, outcome.body)
-    return _passing(exchange, outcome, choice, None)
+    return _passing(exchange, outcome, target, None)

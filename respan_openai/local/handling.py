@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -32,12 +33,13 @@ from .keeping import PATIENCE_SECONDS, Keeping
 from .listing import model_list
 from .messages import Answer
 from .metering import Metering
+from .primary import ASKED_FOR, ONLY_CANDIDATE
 from .prompts import StoredPrompt
-from .providers import name_at
+from .providers import name_at, paths_of
 from .reading import MODELS, read, served
 from .rendering import ids_in, render
 from .spending import Spending
-from .targets import Choice
+from .targets import Target
 from .usage_stream import ask_for_usage
 
 
@@ -165,7 +167,8 @@ def _found_or_asked(exchange: Exchange) -> Steps:
     gateway, asked, fields = exchange.gateway, exchange.asked, exchange.fields
     draw = random.random()  # noqa: S311 -- spreads load, hides nothing
     candidates = gateway.router.candidates(asked.params, fields, asked.route, draw=draw)
-    exchange.candidates, first = candidates, candidates[0]
+    exchange.candidates = candidates = _serving(gateway, exchange.path, candidates)
+    first = candidates[0]
     exchange.row["why"] = first.why
     caching = caching_of(asked.params, gateway.settings)
     named = {**fields, "model": first.model}
@@ -177,6 +180,14 @@ def _found_or_asked(exchange: Exchange) -> Steps:
         exchange.headers.append(_MISS)
         exchange.row["cache"] = "miss"
     return (yield from _asked(exchange))
+
+
+def _serving(gateway: LocalGateway, path: str, candidates: list[Candidate]) -> list[Candidate]:
+    """Those whose provider serves *path*; and the one that the request names, to be told what is wrong with it."""
+    able = [each for each in candidates if path in paths_of(gateway.providers[each.provider])]
+    first = candidates[0]
+    is_named = first.why in {ASKED_FOR, ONLY_CANDIDATE}
+    return able if able and (first in able or not is_named) else [first, *able]
 
 
 def _found(exchange: Exchange, caching: Caching, candidate: Candidate) -> Steps:
@@ -197,7 +208,7 @@ def _found(exchange: Exchange, caching: Caching, candidate: Candidate) -> Steps:
         path=exchange.path,
         fields=exchange.fields,
         partition=partition,
-        patience=min(PATIENCE_SECONDS, seconds_for(exchange.request) or PATIENCE_SECONDS),
+        patience=min(PATIENCE_SECONDS, (seconds_for(exchange.request) or math.inf) / 2),
     )
     return (yield from exchange.keeping.find(candidate, exchange.at))
 
@@ -205,31 +216,31 @@ def _found(exchange: Exchange, caching: Caching, candidate: Candidate) -> Steps:
 def _asked(exchange: Exchange) -> Steps:
     asked = exchange.asked
     sent, hides_usage = ask_for_usage(exchange.path, exchange.fields)
-    choices = [_choice(exchange, candidate, sent) for candidate in exchange.candidates]
-    yield from _reserved(exchange, choices)
+    targets = [_target(exchange, candidate, sent) for candidate in exchange.candidates]
+    yield from _reserved(exchange, targets)
     exchange.metering.routed, exchange.is_sent = now(), True
     outcome: Outcome = yield from ask(
-        call_of(exchange.request, asked), choices, asked, exchange.gateway.settings, exchange.trace
+        call_of(exchange.request, asked), targets, asked, exchange.gateway.settings, exchange.trace
     )
     if outcome.verdict is not None:
         return (yield from failed(exchange, outcome))
     return (yield from delivered(exchange, outcome, hides_usage=hides_usage))
 
 
-def _choice(exchange: Exchange, candidate: Candidate, fields: dict[str, Any]) -> Choice:
+def _target(exchange: Exchange, candidate: Candidate, fields: dict[str, Any]) -> Target:
     gateway = exchange.gateway
     provider = gateway.providers[candidate.provider]
     write = partial(exchange.asked.body_for, name_at(provider, candidate.sent), fields)
-    return Choice(provider, candidate, write, gateway.health_at(candidate))
+    return Target(provider, candidate, write, gateway.health_at(candidate))
 
 
-def _reserved(exchange: Exchange, choices: list[Choice]) -> Steps:
+def _reserved(exchange: Exchange, targets: list[Target]) -> Steps:
     spending, gateway = exchange.spending, exchange.gateway
     if spending is None or not spending.has_budgets:
         return
     bound = exchange.metering.estimate(
         exchange.candidates,
-        max(len(choice.body) for choice in choices),
+        max(len(target.body) for target in targets),
         gateway.settings.reserve_output_tokens,
     )
     yield from spending.reserve(exchange.row.id, bound, seconds_for(exchange.request) or _LONGEST_SECONDS)

@@ -3,13 +3,15 @@
 The log and ``request_breakdown`` show requests, and are read by more people than those who may have such
 secrets.
 
-1. A secret is told by the name that it stands under. What has that name is masked whole, whatever it is.
+1. A secret is told by the name that it stands under, however that is spelt. What has that name is masked whole,
+   whatever it is.
 2. In a JSON schema, where properties are named freely, a name says nothing about what belongs to it.
 3. Of an address only the origin is shown: many tools know their callers by its path or query.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -32,20 +34,22 @@ _HOLDERS: Final = frozenset({"data_sources", "mcp_servers", "plugins", "tools"})
 #: OpenAI's ``mcp`` has ``authorization`` and ``headers``, its containers have ``domain_secrets``, Azure's
 #: data sources have ``authentication``, and Anthropic's ``mcp_servers`` ``authorization_token``.
 _SECRETS: Final = frozenset({
-    "access_token",
-    "api_key",
+    "accesstoken",
+    "apikey",
     "authentication",
     "authorization",
-    "authorization_token",
-    "client_secret",
-    "connection_string",
+    "authorizationtoken",
+    "authtoken",
+    "bearertoken",
+    "clientsecret",
+    "connectionstring",
     "credentials",
-    "domain_secrets",
+    "domainsecrets",
     "headers",
-    "key",
     "password",
     "secret",
     "token",
+    "xapikey",
 })  # fmt: skip
 _ADDRESSES: Final = frozenset({"endpoint", "server_url", "url"})
 
@@ -78,13 +82,17 @@ def _shown(value: object, levels: int) -> object:
 
 
 def _member(name: str, value: object, levels: int) -> object:
-    if name in _SECRETS:
+    if _plain(name) in _SECRETS:
         return dict.fromkeys(value, MASK) if is_object(value) else MASK
     if name in _ADDRESSES and isinstance(value, str):
         return _origin(value)
     if name in _SCHEMAS and is_object(value):
         return {free: _schema(free, inner, levels) for free, inner in value.items()}
     return _shown(value, levels)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z]", "", name.lower())
 
 
 def _schema(name: str, value: object, levels: int) -> object:

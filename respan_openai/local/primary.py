@@ -8,7 +8,7 @@ one is the model (003:81). If there is none of them, the router chooses among al
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .._check import fail, shown
 from .balance import in_order, pick
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .groups import Member
 
 
-__all__ = ["Ask", "Choice", "Known", "Primary", "primary"]
+__all__ = ["ASKED_FOR", "ONLY_CANDIDATE", "Ask", "Choice", "Known", "Primary", "primary"]
 
 
 class Known(NamedTuple):
@@ -37,6 +37,11 @@ class Known(NamedTuple):
     price: PriceOf
     measured: Measured
     routes: bool
+
+
+#: Why a model was taken that the request itself names, and nothing drew or chose.
+ASKED_FOR: Final = "asked for"
+ONLY_CANDIDATE: Final = "only candidate"
 
 
 class Ask(NamedTuple):
@@ -94,7 +99,7 @@ def _model(known: Known, ask: Ask) -> Primary | None:
         return None
     if not isinstance(model, str) or not model:
         raise fail("model", "must be a non-empty string: the name of the model to call.")
-    return Primary([Choice(known.catalogue.slug(model, ask.pinned), "asked for")], ask.draw, is_named=True)
+    return Primary([Choice(known.catalogue.slug(model, ask.pinned), ASKED_FOR)], ask.draw, is_named=True)
 
 
 def _load_balance_group(known: Known, ask: Ask) -> Primary | None:
@@ -109,9 +114,7 @@ def _load_balance_group(known: Known, ask: Ask) -> Primary | None:
 
 def _only_model(known: Known, ask: Ask) -> Primary | None:
     slugs = _listed(known, ask)
-    return (
-        Primary([Choice(slugs[0], "only candidate")], ask.draw, is_named=False) if len(slugs) == 1 else None
-    )
+    return Primary([Choice(slugs[0], ONLY_CANDIDATE)], ask.draw, is_named=False) if len(slugs) == 1 else None
 
 
 def _routed(known: Known, ask: Ask) -> Primary:

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from .router import Candidate
 
 
-__all__ = ["Choice", "request_for"]
+__all__ = ["Target", "request_for"]
 
 
-class Choice:
+class Target:
     """One candidate, as the flow knows its targets.
 
     Args:
@@ -55,7 +55,7 @@ class Choice:
         self._built: Outgoing | None = None
 
     def __repr__(self) -> str:
-        return f"Choice({self.name!r}, {self.candidate.model!r})"
+        return f"Target({self.name!r}, {self.candidate.model!r})"
 
     @cached_property
     def body(self) -> bytes:
@@ -88,7 +88,7 @@ class Choice:
     def shares_key_with(self, other: object) -> bool:
         """Whether *other* asks the same provider with the same key."""
         mine = self.candidate
-        return isinstance(other, Choice) and (mine.provider, mine.credential) == (
+        return isinstance(other, Target) and (mine.provider, mine.credential) == (
             other.candidate.provider,
             other.candidate.credential,
         )

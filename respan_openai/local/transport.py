@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import Self
 
-    from .targets import Choice
+    from .targets import Target
 
     Steps = Generator[Any, Any, Any]
     Serve = Callable[[Any, bytes], Steps]
@@ -88,7 +88,7 @@ class LocalTransport(_Wire, SyncTransport):
         perform = LocalBlocking(request, self._send, _MARK)
         return drive(self._serve(request, request.read()), perform)
 
-    def _send(self, place: Choice, request: Any) -> Any:
+    def _send(self, place: Target, request: Any) -> Any:
         provider = place.provider
         if isinstance(provider, Echo):
             return _echoed(provider, request)
@@ -127,7 +127,7 @@ class AsyncLocalTransport(_Wire, AsyncTransport):
         perform = LocalAwaiting(request, self._send, _MARK)
         return await adrive(self._serve(request, body), perform)
 
-    async def _send(self, place: Choice, request: Any) -> Any:
+    async def _send(self, place: Target, request: Any) -> Any:
         provider = place.provider
         if isinstance(provider, Echo):
             return _echoed(provider, request)

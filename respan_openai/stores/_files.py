@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import stat
 import sys
+import time
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ..exceptions import ConfigError, StoreError
 
@@ -86,11 +87,15 @@ def _beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
+#: Seconds; to open a file takes milliseconds.
+_LOCK_SECONDS: Final = 10.0
+
+
 @contextmanager
 def alone_in(folder: Path) -> Generator[None]:
     """Keep out others who ask for the same, in this process or another, until the block is over.
 
-    Without effect on Windows, and if the folder cannot be locked.
+    Without effect on Windows, and if the folder cannot be locked within 10 seconds: it may be another program's lock.
     """
     with ExitStack() as stack:
         with suppress(OSError):
@@ -106,9 +111,23 @@ def _lock(folder: Path, stack: ExitStack) -> None:
     # The folder, because closing the file itself would release the locks that SQLite has on it.
     descriptor = os.open(folder, os.O_RDONLY)
     stack.callback(os.close, descriptor)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    until = time.monotonic() + _LOCK_SECONDS
+    while not _locks(descriptor):
+        if time.monotonic() > until:
+            return
+        time.sleep(0.01)
     # Closing it would not do: a child that was forked meanwhile has the lock as well.
     stack.callback(fcntl.flock, descriptor, fcntl.LOCK_UN)
+
+
+def _locks(descriptor: int) -> bool:
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def set_aside(path: Path) -> Path | None:

@@ -62,7 +62,9 @@ def open_file(path: Path) -> None:
 
 
 def look_at(path: Path) -> None:
-    """Make sure that *path* has the tables of this release already, and change nothing about it.
+    """Make sure that *path* has the tables of this release already, and change nothing that is in it.
+
+    SQLite itself may bring into the file what a killed process has left beside it.
 
     Raises:
         ConfigError: if there is no such file.

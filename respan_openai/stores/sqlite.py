@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 __all__ = ["SQLiteStore"]
 
 
+#: Seconds that whoever looks into the log waits for others who do: nobody waits for them.
+_LOOK = 5.0
+
+
 class SQLiteStore:
     """Keeps a gateway's state in a file that processes of one machine share, and that outlives them.
 
@@ -206,7 +210,7 @@ class SQLiteStore:
 
     def entry(self, log_id: str) -> Row | None:
         """See :meth:`Store.entry`."""
-        with self._reader.reading(self._wait) as db:
+        with self._reader.reading(max(self._wait, _LOOK)) as db:
             return row_of(value_of(db, "SELECT row FROM log WHERE id = ?", log_id))
 
     def entries(
@@ -214,7 +218,7 @@ class SQLiteStore:
     ) -> list[Row]:
         """See :meth:`Store.entries`."""
         wanted = check_where(where)
-        with self._reader.reading(self._wait) as db:
+        with self._reader.reading(max(self._wait, _LOOK)) as db:
             found = newest(db, limit, before, wanted)
         return [loaded(text) for text in found]
 

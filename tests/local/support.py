@@ -238,8 +238,12 @@ class Reach:
         return await self(create, model=model, messages=messages, extra_body=params, **own)
 
     async def items(self, stream: Any) -> list[Any]:
-        """All that *stream* yields."""
-        return [item async for item in stream] if self.is_async else list(stream)
+        """All that *stream* yields; it is closed, which openai 1.68 does not do at an error."""
+        try:
+            return [item async for item in stream] if self.is_async else list(stream)
+        finally:
+            if hasattr(stream, "close"):
+                await self(stream.close)
 
     async def each(self, stream: Any) -> AsyncIterator[Any]:
         """What *stream* yields, as it comes."""

@@ -22,7 +22,7 @@ from respan_openai.local.credentials import Credential
 from respan_openai.local.reading import Asked
 from respan_openai.local.router import Candidate
 from respan_openai.local.settings import Settings
-from respan_openai.local.targets import Choice
+from respan_openai.local.targets import Target
 from tests.local.support import chat
 from tests.local_support import FAMILIES
 
@@ -78,8 +78,8 @@ class Answers:
         return perform(step)
 
     def _send(self, step: Send) -> Said:
-        choice: Any = step.place
-        name = f"{choice.candidate.provider}/{choice.candidate.sent}"
+        target: Any = step.place
+        name = f"{target.candidate.provider}/{target.candidate.sent}"
         self.asked.append(name)
         self.now += 1.0
         said = self.says.get(name, 200)
@@ -115,7 +115,7 @@ def _ignored(step: Any) -> None:
     assert isinstance(step, Tell)
 
 
-def choices(*names: str, credential: Credential | None = None) -> list[Choice]:
+def targets(*names: str, credential: Credential | None = None) -> list[Target]:
     """Candidates by ``provider/model``; a star behind the name brings a key of its own."""
     made = []
     for name in names:
@@ -123,7 +123,7 @@ def choices(*names: str, credential: Credential | None = None) -> list[Choice]:
         own = THEIRS if name.endswith("*") else credential
         candidate = Candidate(provider, name, model, own, "")
         upstream: Any = {"p1": P1, "p2": P2}[provider]
-        made.append(Choice(upstream, candidate, lambda: b"{}", Health(provider, f"{model}{own}")))
+        made.append(Target(upstream, candidate, lambda: b"{}", Health(provider, f"{model}{own}")))
     return made
 
 
@@ -151,7 +151,7 @@ def outcome_of(
 ) -> tuple[Any, Trace]:
     """What comes of asking *names*."""
     made, trace = asked(**more), Trace(CHAT, answers.now)
-    flow = ask(call_of(request(timeout), made), choices(*names), made, settings or Settings(), trace)
+    flow = ask(call_of(request(timeout), made), targets(*names), made, settings or Settings(), trace)
     try:
         step = next(flow)
         while True:
@@ -422,9 +422,9 @@ def test_what_may_be_billed(status: int | None, meaning: str | None, expected: b
 def test_openrouter_is_a_candidate_too() -> None:
     """It is asked like any other provider."""
     candidate = Candidate("openrouter", "m", "m", None, "")
-    choice = Choice(OpenRouter("key"), candidate, lambda: b'{"model":"m","messages":[]}', Health("o", "m"))
+    target = Target(OpenRouter("key"), candidate, lambda: b'{"model":"m","messages":[]}', Health("o", "m"))
     made, trace, answers = asked(), Trace(CHAT, 0.0), Answers({})
-    flow = ask(call_of(request(), made), [choice], made, Settings(), trace)
+    flow = ask(call_of(request(), made), [target], made, Settings(), trace)
     step: Any = next(flow)
     while not isinstance(step, Send):
         step = flow.send(answers(step))

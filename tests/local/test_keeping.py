@@ -294,6 +294,30 @@ def test_follower_keeps_its_own_time() -> None:
             assert (following.status_code, leading.result().status_code) == (504, 200)
 
 
+def test_follower_has_time_to_ask() -> None:
+    """Who has waited in vain asks by itself, and not when its own time is over already."""
+    asked, gate = threading.Event(), threading.Event()
+
+    def respond(wfile: Any, _raw: bytes) -> None:
+        if not asked.is_set():
+            asked.set()
+            gate.wait(PATIENCE)
+        answer(wfile, 200, chat())
+
+    library = importlib.import_module(FAMILIES[0])
+    body = {"model": "m", "messages": HELLO, "cache_enabled": True}
+    with listening() as upstream, ThreadPoolExecutor(1) as pool:
+        upstream.respond = respond
+        gateway = LocalGateway([Provider("up", upstream.base_url, PROVIDER_KEY)])
+        with library.Client(transport=gateway.transport(), base_url=gateway.base_url) as client:
+            leading = pool.submit(client.post, "/chat/completions", json=body, timeout=90)
+            assert asked.wait(PATIENCE)
+            following = client.post("/chat/completions", json=body, timeout=4)
+            gate.set()
+
+            assert (following.status_code, leading.result().status_code) == (200, 200)
+
+
 def test_hit_lands_at_once() -> None:
     """Whoever finds the answer in the store hands it to those who came meanwhile."""
     scene = Scene()

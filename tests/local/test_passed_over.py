@@ -13,7 +13,7 @@ from respan_openai.local import Azure, Echo, LocalGateway
 from respan_openai.local.credentials import Credential
 from respan_openai.local.router import Candidate
 from respan_openai.local.settings import Settings
-from respan_openai.local.targets import Choice
+from respan_openai.local.targets import Target
 from tests.local.support import HELLO, behaving, refusing, sent_to
 from tests.local_support import FAMILIES, Upstream, http_client, listening
 
@@ -93,6 +93,33 @@ def test_the_first_one_is_never_passed_over(gateway: LocalGateway, upstream: Ups
     assert upstream.received == []
 
 
+@pytest.mark.parametrize(
+    "drawn",
+    [
+        {"models": ["openrouter/m", "a/m"]},
+        {"load_balance_models": [{"model": "openrouter/m", "weight": 99}, {"model": "a/m", "weight": 1}]},
+    ],
+)
+def test_nobody_is_drawn_who_does_not_serve_the_path(
+    gateway: LocalGateway, upstream: Upstream, drawn: dict[str, Any]
+) -> None:
+    """What the router or a weight chooses is among those that can answer: the caller named both."""
+    statuses = [post(gateway, "/embeddings", **drawn).status_code for _ in range(10)]
+
+    assert statuses == [200] * 10
+    assert {sent.fields["model"] for sent in sent_to(upstream)} == {"m"}
+
+
+def test_who_cannot_be_asked_needs_no_price(upstream: Upstream) -> None:
+    """A budget is reserved for those who may be asked, and for no other."""
+    three: list[Any] = [Provider("a", upstream.base_url, STORED), OpenRouter(STORED, upstream.base_url)]
+    gateway = LocalGateway(three, prices={"a/m": (1.0, 2.0)}, settings=Settings(retries=0))
+    fields = {"customer_identifier": "u", "customer_params": {"customer_identifier": "u", "total_budget": 5}}
+    answered = post(gateway, "/embeddings", model="a/m", fallback_models=["openrouter/x"], **fields)
+
+    assert answered.status_code == 200
+
+
 def test_a_body_that_is_not_needed_is_not_written(upstream: Upstream) -> None:
     """So a fallback of the settings that no body can name is in nobody's way."""
     provider = Provider("a", upstream.base_url, STORED)
@@ -127,17 +154,31 @@ def test_a_key_that_cannot_be_sent(upstream: Upstream) -> None:
     assert "canary" not in answered.text
 
 
+def test_a_key_function_that_fails(upstream: Upstream) -> None:
+    """A vault that is down is a fallback that cannot be asked, like any other."""
+
+    def vault() -> str:
+        raise RuntimeError("canary")
+
+    late, well = Provider("late", upstream.base_url, vault), Provider("c", upstream.base_url, STORED)
+    gateway = LocalGateway(
+        [Provider("a", upstream.base_url, STORED), late, well], settings=Settings(retries=0)
+    )
+
+    assert post(gateway, model="a/down", fallback_models=["late/m", "c/m"]).status_code == 200
+
+
 # -- each by itself
 
 
-def choice(
+def target(
     provider: Any,
     credential: Credential | None = None,
     model: str = "m",
     write: Callable[[], bytes] = lambda: BODY,
-) -> Choice:
+) -> Target:
     """A candidate at *provider*."""
-    return Choice(provider, Candidate(provider.name, model, model, credential, ""), write, Health("p", "m"))
+    return Target(provider, Candidate(provider.name, model, model, credential, ""), write, Health("p", "m"))
 
 
 def call(path: str = "/chat/completions") -> Call:
@@ -151,16 +192,16 @@ def test_choices_and_their_keys() -> None:
     one, other = Provider("a", "https://a.example", STORED), Provider("b", "https://a.example", STORED)
     theirs = Credential(THEIRS)
 
-    assert choice(one).shares_key_with(choice(one, model="n"))
-    assert not choice(one).shares_key_with(choice(one, theirs))
-    assert not choice(one).shares_key_with(choice(other))
-    assert not choice(one).shares_key_with(one)
-    assert "canary" not in repr(choice(one, theirs))
+    assert target(one).shares_key_with(target(one, model="n"))
+    assert not target(one).shares_key_with(target(one, theirs))
+    assert not target(one).shares_key_with(target(other))
+    assert not target(one).shares_key_with(one)
+    assert "canary" not in repr(target(one, theirs))
 
 
 def test_choice_builds() -> None:
     """It remembers its newest request, and names the model as the router did."""
-    made = choice(Provider("a", "https://a.example", STORED, models={"m": "theirs"}))
+    made = target(Provider("a", "https://a.example", STORED, models={"m": "theirs"}))
     assert made.unfit(call()) is None
     assert made.outgoing is None
     outgoing = made.build(call())
@@ -173,7 +214,7 @@ def test_choice_builds() -> None:
 def test_choice_asks_for_a_key_at_each_attempt() -> None:
     """The request that was looked at is the first attempt's; the next has a new key, maybe another."""
     keys = iter(("first", "second"))
-    made = choice(Provider("a", "https://a.example", lambda: next(keys)))
+    made = target(Provider("a", "https://a.example", lambda: next(keys)))
     assert made.unfit(call()) is None
     sent = [dict(made.build(call()).headers)[b"Authorization"] for _ in range(2)]
 
@@ -182,7 +223,7 @@ def test_choice_asks_for_a_key_at_each_attempt() -> None:
 
 def test_choice_that_cannot_be_asked() -> None:
     """It says why, and does not count as asked."""
-    made = choice(Provider("a", "https://a.example", STORED), NO_KEY)
+    made = target(Provider("a", "https://a.example", STORED), NO_KEY)
 
     assert "no api_key" in str(made.unfit(call()))
     assert made.outgoing is None
@@ -198,9 +239,9 @@ def test_choice_that_cannot_be_asked() -> None:
     ],
 )
 def test_paths(provider: Any, expected: bool) -> None:
-    """A choice serves what its provider does."""
-    assert ("/embeddings" in choice(provider).paths) is expected
-    assert "/responses" in choice(provider).paths
+    """A target serves what its provider does."""
+    assert ("/embeddings" in target(provider).paths) is expected
+    assert "/responses" in target(provider).paths
 
 
 def test_a_body_is_written_for_who_is_asked() -> None:
@@ -211,7 +252,7 @@ def test_a_body_is_written_for_who_is_asked() -> None:
         written.append(BODY)
         return BODY
 
-    made = choice(Provider("a", "https://a.example", STORED), write=write)
+    made = target(Provider("a", "https://a.example", STORED), write=write)
     assert written == []
     made.build(call())
     made.build(call())

@@ -152,6 +152,8 @@ HANDED_OVER: list[dict[str, Any]] = [
     {"tools": [{"container": {"network_policy": {"domain_secrets": [{"name": "n", "value": CANARY}]}}}]},
     {"data_sources": [{"parameters": {"authentication": {"type": "api_key", "key": CANARY}}}]},
     {"plugins": [{"id": "web", "api_key": [CANARY]}]},
+    {"tools": [{"type": "http", "apiKey": CANARY}]},
+    {"tools": [{"type": "http", "Authorization": CANARY}, {"type": "http", "x-api-key": CANARY}]},
     {"mcp_servers": [{"type": "url", "authorization_token": CANARY}]},
     {"input": [{"type": "tool_search_output", "tools": [{"type": "mcp", "authorization": CANARY}]}]},
 ]
@@ -193,6 +195,13 @@ def test_who_a_tool_asks_is_shown(url: str, shown: str) -> None:
     tools = [{"type": "mcp", "server_url": url}]
 
     assert row(fields={"model": "m", "tools": tools})["input"]["tools"][0]["server_url"] == shown
+
+
+def test_what_a_search_looks_for() -> None:
+    """The ``key`` of a filter is the name of an attribute (openai/types/shared/comparison_filter.py)."""
+    tools = [{"type": "file_search", "filters": {"type": "eq", "key": "region", "value": "us"}}]
+
+    assert row(fields={"model": "m", "tools": tools})["input"]["tools"] == tools
 
 
 def test_tools_without_an_end() -> None:

@@ -1021,3 +1021,31 @@ def test_row_that_somebody_else_wrote(store: SQLiteStore, path: Path) -> None:
         store.prompt("p")
 
     assert "canary" not in str(caught.value)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders are not locked there")
+def test_a_folder_that_another_program_has_locked(
+    open_store: Callable[..., SQLiteStore], path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is waited for a while, and not for ever: the lock may be that of whoever started this process."""
+    import fcntl
+
+    monkeypatch.setattr(_files, "_LOCK_SECONDS", 0.02)
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        assert open_store().cached("key", NOW) is None
+    finally:
+        os.close(descriptor)
+
+
+def test_two_who_look_into_the_log(open_store: Callable[..., SQLiteStore]) -> None:
+    """The second waits for the first, longer than a call would: nobody waits for either."""
+    store = open_store(wait=0.01)
+    with ThreadPoolExecutor(1) as pool:
+        with store._reader.reading(1):
+            looking = pool.submit(store.entries)
+            with pytest.raises(TimeoutError):
+                looking.result(0.2)
+
+        assert looking.result(10) == []
