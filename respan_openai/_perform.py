@@ -38,7 +38,7 @@ from ._core.steps import (
 )
 from ._drive import adrive, drive
 from ._families import Late, rebuilt
-from ._tapes import UNTIL, asent, sent, skips_waits
+from ._tapes import OVERDUE, UNTIL, asent, sent, skips_waits
 
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class _Performer:
         self._send_on = send
         self._mark = mark
         self._timeout: dict[str, float | None] = _NO_TIMEOUT
+        self._sent: dict[str, Any] = {}  # extensions of the newest request
 
     def __call__(self, step: Any) -> Any:
         if step is NOW:
@@ -185,21 +186,23 @@ class Blocking(_Performer):
     """For ``Client`` and transports of its kind."""
 
     def _send(self, step: Send) -> Any:
-        response = self._past_cassettes(partial(self._send_on, step.place), self._rebuilt(step), step)
+        request = self._rebuilt(step)
+        self._sent = request.extensions
+        response = self._past_cassettes(partial(self._send_on, step.place), request, step)
         self._head_came(step)
         return response
 
     def _read(self, step: Read) -> bytes:
         response: Any = step.answer
         left = self._shorten(step.until)
-        alarm = _Alarm(response, step.until, self._timeout["read"])
+        alarm = _Alarm(response, step.until, self._timeout["read"], self._sent)
         bound(response, step.limit, alarm.passed if left is not None else None)
         with alarm:
             return _joined(response.iter_bytes(), step) if is_packed(response) else response.read()
 
     def _next(self, step: Next) -> bytes | None:
         chunks = chunks_of(step.answer, awaited=False)
-        alarm = _Alarm(step.answer, step.until, self._timeout["read"])
+        alarm = _Alarm(step.answer, step.until, self._timeout["read"], self._sent)
         alarm.passed()
         with alarm:
             chunk: bytes | None = next(chunks, None)
@@ -329,13 +332,14 @@ class _Alarm:
     The timer is started only when a read is slow enough to need it: it is a thread.
     """
 
-    __slots__ = ("_rang", "_read", "_stream", "_timer", "_until")
+    __slots__ = ("_rang", "_read", "_sent", "_stream", "_timer", "_until")
 
-    def __init__(self, response: Any, until: float | None, read: float | None) -> None:
+    def __init__(self, response: Any, until: float | None, read: float | None, sent: dict[str, Any]) -> None:
         # Not the response, whose body knows the alarm: each call would leave a circle to the garbage collector.
         self._stream = response.extensions.get("network_stream")
         self._until = until
         self._read = read
+        self._sent = sent
         self._timer: threading.Timer | None = None
         self._rang = False
 
@@ -349,6 +353,7 @@ class _Alarm:
             return
         left = self._until - now()
         if left <= 0:
+            self._sent[OVERDUE] = True
             raise Overdue
         if self._timer is None and (self._read is None or left * _SLACK < self._read):
             self._timer = threading.Timer(left, self._ring)
@@ -356,7 +361,7 @@ class _Alarm:
             self._timer.start()
 
     def _ring(self) -> None:
-        self._rang = True
+        self._rang = self._sent[OVERDUE] = True
         connection = None if self._stream is None else self._stream.get_extra_info("socket")
         if connection is not None:
             with suppress(OSError):

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 #: Among the extensions of what is awaited: when its sender gives it up, in monotonic seconds, or ``None``.
 UNTIL: Final = "respan_openai.until"
 
+#: Among the extensions of what is not awaited: true once its sender has given it up, as its time was over.
+OVERDUE: Final = "respan_openai.overdue"
+
 
 class Playing(Protocol):
     """A request that the cassette answers."""

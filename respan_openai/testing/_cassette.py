@@ -114,6 +114,11 @@ class Cassette:
         return self.mode in {"none", "new"} or (self.mode == "once" and self._keeper.exists)
 
     @property
+    def _needs_all(self) -> bool:
+        """Whether every recording has to be asked for: not in ``new``, for tests that now ask otherwise."""
+        return self.is_replaying and not self.is_recording
+
+    @property
     def skips_waits(self) -> bool:
         """Whether nobody waits between attempts; see ``Options.retry_delay``."""
         return self.is_replaying and self.options.retry_delay == "skip"
@@ -136,7 +141,8 @@ class Cassette:
     @property
     def counts(self) -> Counts:
         """What became of the calls so far."""
-        return Counts(len(self._log.played), len(self._log.live), len(self.unused), self._saved)
+        log = self._log
+        return Counts(len(log.played), len(log.live), len(self.unused), self._saved, log.faults)
 
     @property
     def saved_seconds(self) -> float:
@@ -196,8 +202,8 @@ class Cassette:
 
     def _unplayed(self) -> list[str]:
         texts = [f"a fault never happened: {fault}" for fault in self._faults.unfired]
-        if self.options.unused != "ignore" and self.mode != "verify":
-            texts += leftovers(self.unused, self._library, self.path)
+        if self._needs_all and self.options.unused != "ignore" and not self.mismatches:
+            texts += leftovers(self._library, self.path, self._test)
         if self.mode not in {"rewrite", "off"}:
             texts += [text for text in unreadable(self._library) if text not in self.mismatches]
         return texts
@@ -216,10 +222,9 @@ class Cassette:
     def _write(self, live: Sequence[Seen]) -> list[str]:
         """Save those of *live* that were answered; returns what keeps them from being saved."""
         self._redactor.secrets.look_around()
-        kept = [seen for seen in live if seen.answer is not None]
-        calls = (Recorded(seen.question, seen.answer) for seen in kept if seen.answer is not None)
-        recorded = self._redactor.calls(calls)
-        found = late(kept, recorded, self._rules, self._redactor)
+        kept = [(seen, Recorded(seen.question, seen.answer)) for seen in live if seen.answer is not None]
+        recorded = self._redactor.calls(each for _, each in kept)
+        found = late([seen for seen, _ in kept], recorded, self._rules, self._redactor)
         if not found:
             self._saved = self._keeper.save(recorded, self._redactor.secrets)
         return found
@@ -253,6 +258,7 @@ class Cassette:
         if fault is not None and not fault.only_delays:
             found = self._library.peek(self._masked(request, call, seen))
             answer = fault.applied(None if found is None else found.answer)
+            seen.is_fault = True
             return self._playing(request, seen, answer, latency)
         if self.mode == "verify":
             return self._listening(request, seen, expected=self._expected(self._masked(request, call, seen)))

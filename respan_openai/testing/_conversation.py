@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .views import CallView
 
 
-__all__ = ["conversation", "counted", "spoken", "title"]
+__all__ = ["conversation", "spoken", "title"]
 
 
 #: Columns of the words on the left: who speaks.
@@ -137,8 +137,3 @@ def _content(answer: Answer) -> str:
     except UnicodeDecodeError:
         return f"<{len(content)} B>"
     return clipped(printable(text))
-
-
-def counted(number: int, what: str) -> str:
-    """``1 call``, ``2 calls``."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -32,6 +32,9 @@ _FIELDS: Final = frozenset({
 _SUBTREES: Final = frozenset({"credential_override", "customer_api_keys", "customer_credentials"})
 _VARIABLES: Final = ("_key", "_token", "_secret", "_password")
 
+#: Words, which are a field's, a column's or nobody's rather than a key.
+_WORDS: Final = re.compile(r"(?=.{1,15}\Z)[A-Za-z][a-z]*+|[A-Za-z][a-z]*+(?:_[a-z]++)++")
+
 #: The same in the query of a URL.
 _PARAMETERS: Final = _FIELDS | {"code", "key", "secret", "sig", "signature", "token"}
 _IN_QUERIES: Final = ("_key", "_secret", "_password")
@@ -68,12 +71,16 @@ def is_variable_of_secrets(name: str) -> bool:
 _HEADERS: Final = frozenset({"apikey", "authorization", "proxy_authorization"})
 _SCHEMES: Final = frozenset({"apikey", "basic", "bearer", "key", "token"})
 
+#: How the names end of what is a credential for certain; another ``*_key`` may be a partition's.
+_CERTAIN: Final = ("apikey", "api_key", "authorization", "password", "secret", "subscription_key")
+
 
 def keys_in(name: str, value: str) -> Iterator[str]:
     """The keys in a header of a request, or in the query of its URL, which has the *name* ``?``.
 
     By its name, or those of the parameters. A key stands behind a scheme, or is all of the *value*; the
-    password in ``Basic`` is one, too.
+    password in ``Basic`` is one, too. Words are none, and where a name says little, only what looks like a
+    credential is.
     """
     name = name.lower().replace("-", "_")
     if name == "?":
@@ -81,8 +88,13 @@ def keys_in(name: str, value: str) -> Iterator[str]:
     elif name in _HEADERS or (is_variable_of_secrets(name) and not name.endswith("idempotency_key")):
         scheme, _, key = value.strip().partition(" ")
         has_scheme = key and (name in _HEADERS or scheme.lower() in _SCHEMES)
-        yield key.strip() if has_scheme else value.strip()
+        yield from _told(name, key.strip() if has_scheme else value.strip())
         yield from _password(key) if scheme.lower() == "basic" else ()
+
+
+def _told(name: str, key: str) -> Iterator[str]:
+    if not _WORDS.fullmatch(key) and (name.endswith(_CERTAIN) or is_credential(key)):
+        yield key
 
 
 def _password(key: str) -> Iterator[str]:
@@ -96,8 +108,10 @@ def _password(key: str) -> Iterator[str]:
 def _keys_in_query(query: str) -> Iterator[str]:
     for name, value in parse_qsl(query, errors="surrogateescape"):
         plain = name.lower().replace("-", "_")
-        if plain in _PARAMETERS or is_variable_of_secrets(plain):
-            yield value
+        if plain in _PARAMETERS:
+            yield from () if _WORDS.fullmatch(value) else (value,)
+        elif is_variable_of_secrets(plain):
+            yield from _told(plain, value)
 
 
 # -- values
@@ -111,9 +125,9 @@ def is_credential(value: str) -> bool:
     """Whether *value*, out of a field of secrets, is to be looked for elsewhere too.
 
     ``required`` and ``string`` stand in such fields as well. Replaced wherever they occur, they would spoil
-    the rest; so what is short must have a digit.
+    the rest; so what is short must have a digit, and ``prior_authorization_required`` is none either.
     """
-    return _CREDENTIAL.fullmatch(value) is not None
+    return _CREDENTIAL.fullmatch(value) is not None and not _WORDS.fullmatch(value)
 
 
 class Shape(NamedTuple):

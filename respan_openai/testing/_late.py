@@ -7,6 +7,7 @@ placeholder.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from ._plain import canonical
@@ -15,7 +16,7 @@ from .secrets import PLACEHOLDER
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ._seen import Seen
     from .recording import Question, Recorded
@@ -36,20 +37,28 @@ def late(kept: Sequence[Seen], written: Sequence[Recorded], rules: Rules, redact
         for seen, each in zip(kept, written, strict=True)
         if rules.key(seen.masked) != rules.key(each.question)
     ]
+    replayed = _replayed([seen for seen, _ in changed], kept, redactor)
     return [
         _told(seen, rules, redactor)
-        for seen, question in changed
-        if _replayed(seen, kept, rules, redactor) != _blank(question, rules)
+        for (seen, question), asks in zip(changed, replayed, strict=True)
+        if _blank(asks, rules) != _blank(question, rules)
     ]
 
 
-def _replayed(seen: Seen, kept: Sequence[Seen], rules: Rules, redactor: Redactor) -> bytes:
-    """What *seen* would ask if the answers before it were replayed."""
+def _replayed(changed: Sequence[Seen], kept: Sequence[Seen], redactor: Redactor) -> Iterator[Question]:
+    """What each of *changed* would ask if the answers before it were replayed.
+
+    They come in the order in which they were sent, and give nothing away themselves: what they hold of
+    secrets was masked by then.
+    """
     fresh = redactor.anew()
-    for other in kept:
-        if other.answer is not None and other.landed < seen.sent:
-            fresh.answer(other.answer)
-    return _blank(fresh.question(seen.masked), rules)
+    landed = deque(sorted(kept, key=lambda seen: seen.landed))
+    for seen in changed:
+        while landed and landed[0].landed < seen.sent:
+            answer = landed.popleft().answer
+            if answer is not None:
+                fresh.answer(answer)
+        yield fresh.question(seen.masked)
 
 
 def _blank(question: Question, rules: Rules) -> bytes:

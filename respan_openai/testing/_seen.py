@@ -29,12 +29,14 @@ class Counts(NamedTuple):
         live: Sent.
         unused: Recordings that nobody asked for.
         saved: Recordings written at the end.
+        faults: Answered, or broken, by a fault.
     """
 
     replayed: int = 0
     live: int = 0
     unused: int = 0
     saved: int = 0
+    faults: int = 0
 
 
 class Seen:
@@ -46,6 +48,7 @@ class Seen:
         call: The same object for all attempts of one call, and for those of no other.
         repeats: How many attempts the SDK has made before, itself.
         listening: Who hears the answer of one that is sent; ``None`` for one that is not.
+        is_fault: Whether a fault answers it, and neither the file nor the network.
         answer: ``None`` as long as there is none.
         gone: What ended it in the place of an answer, where that cannot be recorded.
         sent: When, in the order of all that happened; and *landed*, when it was over.
@@ -57,6 +60,7 @@ class Seen:
         self.call = call
         self.repeats = repeats
         self.listening: Listening | None = None
+        self.is_fault = False
         self.answer: Answer | None = None
         self.gone: BaseException | None = None
         self.sent = sent
@@ -132,7 +136,14 @@ class Log:
     def played(self) -> list[Answer]:
         """The answers that came from a file."""
         with self._lock:
-            return [seen.answer for seen in self._all if not seen.is_live and seen.answer is not None]
+            still = [seen for seen in self._all if not (seen.is_live or seen.is_fault)]
+            return [seen.answer for seen in still if seen.answer is not None]
+
+    @property
+    def faults(self) -> int:
+        """How many a fault has answered."""
+        with self._lock:
+            return sum(seen.is_fault for seen in self._all)
 
     @property
     def calls(self) -> list[CallView]:

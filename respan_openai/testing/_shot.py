@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from .._bodies import guarded
 from .._clock import now
 from .._families import family_of
-from .._tapes import UNTIL
+from .._tapes import OVERDUE, UNTIL
+from ._contents import media_type
 from .playing import Tee, decoded, delays_of, played, recut
 from .recording import Answer, Chunk, Failure
 from .redact import kept_headers
@@ -64,7 +65,7 @@ class Listening:
             self._land(response, [Chunk(self._ms(), body)] if body else [], "eof", None)
             return response
         tee = Tee(self._began, _ends, partial(self._over, response))
-        if not response.headers.get("content-type", "").endswith("json"):
+        if not (media_type(response.headers.get("content-type")) or "").endswith("json"):
             self._tee = tee
         return guarded(response, tee)
 
@@ -93,20 +94,25 @@ class Listening:
 
     def _failure(self, error: BaseException | None) -> Failure | None:
         """*error*, if it can be raised again when it is played; else whoever asked has gone away."""
-        kind = None if error is None else self._kind(error)
+        kind = self._kind(error)
         return None if kind is None else Failure(kind, self._ms())
 
-    def _kind(self, error: BaseException) -> str | None:
+    def _kind(self, error: BaseException | None) -> str | None:
+        if self._is_overdue(error):
+            return "ReadTimeout"
         family = family_of(self._request)
         if isinstance(error, family.RequestError):
             names = [base.__name__ for base in type(error).__mro__ if _is_named(family, base)]
             return names[0]
-        return "ReadTimeout" if self._is_overdue(error) else None
+        return None
 
-    def _is_overdue(self, error: BaseException) -> bool:
-        """Whether *error* ends what is awaited because its time is over: a timeout to whoever asked."""
-        until = self._request.extensions.get(UNTIL)
-        return until is not None and not isinstance(error, Exception) and now() > until - _ROUNDING
+    def _is_overdue(self, error: BaseException | None) -> bool:
+        """Whether it was ended because its time was over: by whatever means, a timeout to whoever asked."""
+        extensions = self._request.extensions
+        if OVERDUE in extensions or error is None or isinstance(error, Exception):
+            return OVERDUE in extensions
+        until = extensions.get(UNTIL)  # what is awaited is cancelled then
+        return until is not None and now() > until - _ROUNDING
 
     def _ms(self) -> int:
         return round((now() - self._began) * 1000)

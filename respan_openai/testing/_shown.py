@@ -11,7 +11,7 @@ from typing import Any, Final
 from .._core.plain import is_list, is_object
 
 
-__all__ = ["LONGEST_VALUE", "clipped", "label", "printable", "shown"]
+__all__ = ["LONGEST_VALUE", "clipped", "counted", "label", "printable", "shown"]
 
 
 #: Characters of one value.
@@ -46,6 +46,11 @@ def clipped(text: str, most: int = LONGEST_VALUE) -> str:
     """At most *most* characters of *text*, from both ends."""
     half = (most - 3) // 2
     return text if len(text) <= most else f"{text[:half]}[…]{text[-half:]}"
+
+
+def counted(number: int, what: str) -> str:
+    """``1 call``, ``2 calls``."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def shown(value: Any, most: int = LONGEST_VALUE) -> str:

@@ -6,12 +6,12 @@ from operator import ne
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from ._conversation import counted
 from ._files import cassettes_in, opened, removed, write
+from ._shown import counted
 from ._yaml import MAX_BYTES
 from .errors import CassetteError
 from .importing import imported
-from .leftovers import read_leftovers
+from .leftovers import STALE, read_leftovers
 from .names import file_of
 from .recording import Tape
 from .redact import Redactor
@@ -47,7 +47,7 @@ def prune(report: Path, out: TextIO, *, dry_run: bool = False) -> int:
             _drop(Path(name), unused, out, dry_run=dry_run)
         else:
             is_stale = True
-            out.write(f"{name}: not the file of the report any more, left alone. Run the tests again.\n")
+            out.write(f"{name}: left alone, {STALE}\n")
     for path in filter(Path.is_file, map(Path, leftovers.orphans)):
         _remove(path, out, dry_run=dry_run)
     return int(is_stale)
@@ -61,14 +61,15 @@ def _drop(path: Path, unused: Unused, out: TextIO, *, dry_run: bool) -> None:
         return
     if not dry_run:
         write(path, tape._replace(calls=kept), Secrets())
-    out.write(f"{path}: {len(tape.calls) - len(kept)} of {len(tape.calls)} recordings dropped\n")
+    dropped = f"{len(tape.calls) - len(kept)} of {counted(len(tape.calls), 'recording')}"
+    out.write(f"{path}: {dropped} {'would be ' if dry_run else ''}dropped\n")
 
 
 def _remove(path: Path, out: TextIO, *, dry_run: bool) -> None:
     opened(path)  # what is no cassette is not ours to remove
     if not dry_run:
         removed(path)
-    out.write(f"{path}: removed\n")
+    out.write(f"{path}: {'would be ' if dry_run else ''}removed\n")
 
 
 # -- other tests, other rules

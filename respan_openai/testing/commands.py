@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ._contrast import contrast
-from ._conversation import conversation, counted
+from ._conversation import conversation
 from ._files import cassettes_in, leaks_in, opened
-from ._shown import printable
+from ._shown import counted, printable
 from ._upkeep import import_from, move, prune, scrub
 from .errors import CassetteError
 from .importing import SOURCES
-from .leftovers import read_leftovers
+from .leftovers import STALE, read_leftovers
 from .secrets import Secrets
 
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import TextIO
 
+    from .leftovers import Unused
     from .recording import Tape
 
 
@@ -44,23 +45,26 @@ PASSED_ON: Final = {
 def check(paths: Sequence[Path], out: TextIO) -> int:
     """Look for secrets, and for files that cannot be read; name the place, never a value. 1 if there is any.
 
+    If there is none, it is said how many files were looked at.
+
     Secrets are what looks like a key, and the values of the environment's ``*_KEY``, ``*_TOKEN``,
     ``*_SECRET`` and ``*_PASSWORD``.
     """
-    secrets, found = Secrets(), list[str]()
-    for path in cassettes_in(paths):
+    cassettes, secrets, found = cassettes_in(paths), Secrets(), list[str]()
+    for path in cassettes:
         try:
             opened(path)
         except CassetteError as exc:
             found.append(str(exc))
         found += leaks_in(path, secrets)
-    out.writelines(f"{line}\n" for line in found)
+    lines = found or [f"{counted(len(cassettes), 'cassette')}, nothing found"]
+    out.writelines(f"{line}\n" for line in lines)
     return 1 if found else 0
 
 
 def show(paths: Sequence[Path], out: TextIO, *, only: int | None = None) -> int:
     """Write what was said, call by call; *only* the one of that number, counted from 1, if it is given."""
-    for path in cassettes_in(paths):
+    for path in _found(paths, out):
         tape = opened(path)
         out.write(f"{path}  {_about(tape)}\n")
         for number, recorded in enumerate(tape.calls, 1):
@@ -85,8 +89,16 @@ def listed(paths: Sequence[Path], out: TextIO, *, unused: Path | None = None) ->
         lines = [*_unused(unused)]
         out.writelines(f"{line}\n" for line in lines)
         return 1 if lines else 0
-    out.writelines(f"{path}  {_about(opened(path))}\n" for path in cassettes_in(paths))
+    out.writelines(f"{path}  {_about(opened(path))}\n" for path in _found(paths, out))
     return 0
+
+
+def _found(paths: Sequence[Path], out: TextIO) -> list[Path]:
+    """The cassettes that *paths* name; if there are none, that is written, for it may be the wrong folder."""
+    found = cassettes_in(paths)
+    if not found:
+        out.write(f"{counted(0, 'cassette')}\n")
+    return found
 
 
 def _about(tape: Tape) -> str:
@@ -104,9 +116,17 @@ def _about(tape: Tape) -> str:
 def _unused(report: Path) -> Iterator[str]:
     leftovers = read_leftovers(report)
     for name, unused in leftovers.unused.items():
-        yield f"{name}  calls {', '.join(map(str, unused.calls))}"
+        yield f"{name}{_numbers(Path(name), unused)}"
     for name in leftovers.orphans:
         yield f"{name}  belongs to no test"
+
+
+def _numbers(path: Path, unused: Unused) -> str:
+    if not unused.is_of(path):
+        return f": {STALE}"
+    numbers = ", ".join(map(str, unused.calls))
+    word = "call" if len(unused.calls) == 1 else "calls"
+    return f"  {word} {numbers} of {len(opened(path).calls)} unused"
 
 
 # -- arguments

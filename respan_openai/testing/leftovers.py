@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from .errors import CassetteError
 
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-__all__ = ["Leftovers", "Unused", "noted", "read_leftovers", "written_leftovers"]
+__all__ = ["STALE", "Leftovers", "Unused", "noted", "read_leftovers", "written_leftovers"]
+
+
+STALE: Final = "not the file of the report any more. Run the tests again."
+"""What is said of a file that has changed in between."""
 
 
 class Unused(NamedTuple):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .._core.plain import is_object
 from ._sender import sent_from
-from ._shown import clipped, printable
+from ._shown import clipped, counted, printable
 from .recording import Json, Multipart
 
 
@@ -21,7 +21,17 @@ if TYPE_CHECKING:
     from .recording import Question
 
 
-__all__ = ["MOST_LINES", "WIDTH", "CassetteMismatch", "describe", "sent_from"]
+__all__ = [
+    "MOST_LINES",
+    "WIDTH",
+    "CassetteMismatch",
+    "block",
+    "command",
+    "describe",
+    "line",
+    "sent_from",
+    "summary",
+]
 
 
 MOST_LINES: Final = 60
@@ -56,7 +66,7 @@ _CASES: Final[Mapping[str, _Case]] = {
     "empty": _Case("the cassette holds no calls, and {call} needs one", "to record", "rewrite"),
     "path": _Case("nothing is recorded for {place}, which is {call}", "to add it", "new"),
     "differs": _Case("no recorded call matches {call}", "intended?", "rewrite"),
-    "used up": _Case("{call} is asked {asked} times, but recorded {recorded} times", "to add it", "new"),
+    "used up": _Case("{call} is asked {asked}, but recorded {recorded}", "to add it", "new"),
     "order": _Case("{call} is out of order: it is recorded for later", "intended?", "rewrite"),
 }
 
@@ -91,32 +101,37 @@ def describe(
     case = _CASES[miss.reason if exists or miss.reason != "empty" else "no file"]
     call = f"call #{number}" + (" of this test" if test else "")
     headline = case.headline.format(
-        call=call, place=_place(question), asked=miss.asked, recorded=miss.recorded
+        call=call,
+        place=_place(question),
+        asked=counted(miss.asked, "time"),
+        recorded=counted(miss.recorded, "time"),
     )
     near = closest(miss, question)
     return "\n".join([
         *_beside(f"respan cassette: {headline}", printable(file)),
-        *_beside(f"  {_summary(question)}", f"sent from {printable(sent_from)}" if sent_from else ""),
+        *_beside(f"  {summary(question)}", f"sent from {printable(sent_from)}" if sent_from else ""),
         *_nearest(miss, near),
-        _line(f"  {_state(miss, near, mode)}"),
+        line(f"  {_state(miss, near, mode)}"),
         *_advice(case, near, test, file),
     ])  # fmt: skip
 
 
-def _line(text: str) -> str:
+def line(text: str) -> str:
+    """*text* as a line of a message: printable, and cut if it is too long."""
     text = printable(text)
     return text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…"
 
 
 def _beside(text: str, aside: str) -> list[str]:
     """*aside* at the end of the line if it fits, else in a line of its own."""
-    text = _line(text)
+    text = line(text)
     if len(text) + len(aside) + 2 > WIDTH:
         return [text, f"  {aside}"]
     return [f"{text}{aside:>{WIDTH - len(text)}}" if aside else text]
 
 
-def _summary(question: Question) -> str:
+def summary(question: Question) -> str:
+    """The request, its model, and whether it streams: all but what it says."""
     fields = _fields(question)
     model = [f"model={fields['model']}"] if isinstance(fields.get("model"), str) else []
     stream = ["stream"] if fields.get("stream") in (True, "true") else []  # not a set: it may be a list
@@ -138,12 +153,12 @@ def _nearest(miss: Miss, near: Closest | None) -> Iterator[str]:
         return
     name = f"{'expected now' if miss.expected else 'closest'}: {_name(miss, near.held)}"
     if near.is_elsewhere:
-        yield _line(f"  {name}, {_place(near.held.recorded.question)}")
+        yield line(f"  {name}, {_place(near.held.recorded.question)}")
         return
     used = "already used" if near.held.is_used else "not yet used"
     count = len(near.differences)
-    told = f"{count} difference{'s' if count != 1 else ''}" if count else "no difference"
-    yield _line(f"  {name}, {used} ({int(near.likeness * 100)} % alike); {told}")
+    told = counted(count, "difference") if count else "no difference"
+    yield line(f"  {name}, {used} ({int(near.likeness * 100)} % alike); {told}")
     yield from _told(near.differences)
 
 
@@ -174,9 +189,9 @@ def _wrapped(difference: Difference, column: int, work: Work) -> list[str]:
     text = text_of(difference, work)
     short = text if len(text) <= _LONGEST_DIFFERENCE else f"{text[:_LONGEST_DIFFERENCE]} […]"
     path = f"    {clipped(printable(difference.path), 80):<{column}}  "
-    line = f"{short}  {difference.note}".rstrip()
+    whole = f"{short}  {difference.note}".rstrip()
     return textwrap.wrap(
-        line, WIDTH, initial_indent=path, subsequent_indent=" " * 8, break_on_hyphens=False
+        whole, WIDTH, initial_indent=path, subsequent_indent=" " * 8, break_on_hyphens=False
     ) or [path]
 
 
@@ -197,7 +212,7 @@ def _place(question: Question) -> str:
 
 
 def _advice(case: _Case, near: Closest | None, test: str | None, file: str) -> Iterator[str]:
-    yield f"  {case.advice:<10}  {_command(test, file, case.mode)}"
+    yield f"  {case.advice:<10}  {command(test, file, case.mode)}"
     from ._noise import suggested
 
     rules = suggested(near.differences) if near and not near.is_elsewhere else []
@@ -205,10 +220,16 @@ def _advice(case: _Case, near: Closest | None, test: str | None, file: str) -> I
         yield f"  {'noise?':<10}  ignore = {json.dumps(rules, ensure_ascii=not ''.join(rules).isprintable())}"
 
 
-def _command(test: str | None, file: str, mode: str) -> str:
+def command(test: str | None, file: str, mode: str) -> str:
+    """What records in *mode*: pytest for that *test*, or without one the cassette of *file*."""
     if test is None:
-        return printable(f"cassette({json.dumps(file, ensure_ascii=False)}, mode={json.dumps(mode)})")
+        return block(file, "mode", mode)
     import shlex
 
     quoted = shlex.quote(test) if set(test) & set('"$`\\!') else f'"{test}"'
     return printable(f"pytest {quoted} --respan-record={mode}")
+
+
+def block(file: str, option: str, value: str) -> str:
+    """The cassette of *file* with an *option*, for a ``with`` block."""
+    return printable(f"cassette({json.dumps(file, ensure_ascii=False)}, {option}={json.dumps(value)})")

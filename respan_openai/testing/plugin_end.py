@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from ._shown import counted
 from .errors import CassetteError
 from .plugin_orphans import leftovers_of, orphans_of, relative, why_partial
 
@@ -26,13 +27,26 @@ def conclude(run: Run, session: pytest.Session, exit_code: int) -> list[str]:
     Orphans that are errors make a run that passed fail.
     """
     summary = run.ledger.summary()
-    lines = [summary] if summary else []
+    lines = [*([summary] if summary else []), *_outgrown(run, session)]
     if run.settings.orphans == "ignore" and not run.settings.report:
         return lines
     why = why_partial(session.config) or _why_unfinished(run, exit_code)
     if why:
         return lines + _refusals(run, why)
     return lines + _whole(run, session)
+
+
+def _outgrown(run: Run, session: pytest.Session) -> list[str]:
+    """No warnings, for those may be errors, and the tests have passed."""
+    if not run.ledger.outgrown:
+        return []
+    start, paths = session.config.invocation_params.dir.resolve(), sorted(run.ledger.outgrown)
+    keep = f"{counted(len(paths), 'cassette')} {'keeps' if len(paths) == 1 else 'keep'}"
+    return [
+        f"respan: {keep} recordings that were not asked for, for the mode new drops none:",
+        *(f"  {relative(Path(path), start)}" for path in paths),
+        "  drop them:  --respan-record=rewrite; or --respan-cassette-report=F, respan-openai cassettes prune F",
+    ]
 
 
 def _why_unfinished(run: Run, exit_code: int) -> str:
@@ -58,14 +72,23 @@ def _whole(run: Run, session: pytest.Session) -> list[str]:
     return lines + (_report(run, orphans, start) if run.settings.report else [])
 
 
+#: What is said of orphans: whether they are removed, whether it is one.
+_VERBS: Final = {
+    (False, True): "belongs to no test",
+    (False, False): "belong to no test",
+    (True, True): "belonged to no test and was removed",
+    (True, False): "belonged to no test and were removed",
+}
+
+
 def _told(orphans_are: str, orphans: Sequence[Path], start: Path) -> list[str]:
     if not orphans or orphans_are == "ignore":
         return []
-    verb = "belonged to no test and were removed" if orphans_are == "delete" else "belong to no test"
+    verb = _VERBS[orphans_are == "delete", len(orphans) == 1]
     advice = [] if orphans_are == "delete" else ["  remove them:  --respan-orphans=delete"]
     problems = _remove(orphans) if orphans_are == "delete" else []
     names = [f"  {relative(path, start)}" for path in orphans]
-    return [f"respan: {len(orphans)} cassettes {verb}:", *names, *advice, *problems]
+    return [f"respan: {counted(len(orphans), 'cassette')} {verb}:", *names, *advice, *problems]
 
 
 def _remove(paths: Sequence[Path]) -> list[str]:
@@ -90,7 +113,6 @@ def _report(run: Run, orphans: Sequence[Path], start: Path) -> list[str]:
         path.write_text(written_leftovers(leftovers), encoding="utf-8")
     except OSError as exc:
         return [f"respan: {path}: cannot be written ({exc.strerror or type(exc).__name__})."]
-    count = sum(len(each.calls) for each in leftovers.unused.values())
-    return [
-        f"respan: {count} unused recordings and {len(orphans)} files of no test: see {run.settings.report}"
-    ]
+    unused = counted(sum(len(each.calls) for each in leftovers.unused.values()), "unused recording")
+    files = f"{counted(len(orphans), 'file')} of no test"
+    return [f"respan: {unused} and {files}: see {run.settings.report}"]

@@ -21,8 +21,8 @@ __all__ = ["Ledger"]
 
 
 #: What is added, and what is united.
-_SUMS: Final = ("replayed", "live", "unused", "saved", "idle", "seconds")
-_SETS: Final = ("folders", "collected", "passed", "unread", "partial")
+_SUMS: Final = ("replayed", "live", "unused", "saved", "faults", "idle", "seconds")
+_SETS: Final = ("outgrown", "folders", "collected", "passed", "unread", "partial")
 
 
 @dataclass(kw_only=True)
@@ -34,9 +34,11 @@ class Ledger:
         live: Calls sent.
         unused: Recordings that tests which passed did not ask for, although they should have.
         saved: Recordings written.
+        faults: Calls answered, or broken, by a fault.
         idle: Cassettes of tests that passed and have a marker of their own, which hold no call and saw none.
         seconds: How long the replayed calls would have taken.
         left: Path of each cassette that was used -> numbers (from 1) of its recordings that nobody asked for.
+        outgrown: Path of each cassette that is kept with recordings which its test has not asked for.
         folders: Where there are cassettes.
         collected: Node ids of all tests.
         passed: Node ids of those that passed.
@@ -48,9 +50,11 @@ class Ledger:
     live: int = 0
     unused: int = 0
     saved: int = 0
+    faults: int = 0
     idle: int = 0
     seconds: float = 0.0
     left: dict[str, set[int]] = field(default_factory=dict[str, set[int]])
+    outgrown: set[str] = field(default_factory=set[str])
     folders: set[str] = field(default_factory=set[str])
     collected: set[str] = field(default_factory=set[str])
     passed: set[str] = field(default_factory=set[str])
@@ -64,6 +68,7 @@ class Ledger:
         self.live += counts.live
         self.unused += unused
         self.saved += counts.saved
+        self.faults += counts.faults
         self.seconds += cassette.saved_seconds
 
     def use(self, path: Path, left: Sequence[Recorded] = ()) -> None:
@@ -79,15 +84,18 @@ class Ledger:
 
     def summary(self) -> str:
         """One line; empty if no cassette had anything to do."""
+        from ._shown import counted
+
         words = [f"{self.replayed} replayed", f"{self.live} live", f"{self.unused} unused"]
         words += [f"{self.saved} recorded"] if self.saved else []
+        words += [counted(self.faults, "fault")] if self.faults else []
         words += [f"{self.idle} without a call"] if self.idle else []
         words += [f"saved {self.seconds:.0f} s"] if self.seconds >= 0.5 else []
         return f"respan: {', '.join(words)}" if any(self._happened) else ""
 
     @property
     def _happened(self) -> tuple[int, ...]:
-        return self.replayed, self.live, self.unused, self.idle
+        return self.replayed, self.live, self.unused, self.faults, self.idle
 
     # -- between processes
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pytest
 
 
-__all__ = ["MARKER", "Asked", "asked", "default_name", "hint", "place"]
+__all__ = ["MARKER", "Asked", "asked", "default_name", "hint", "names_in", "place"]
 
 
 MARKER: Final = "respan_cassette"
@@ -27,7 +27,8 @@ class Asked(NamedTuple):
     Attributes:
         is_marked: Whether there is any.
         name: Of the cassette, as the closest of them has it; ``None`` if none has one.
-        is_shared: Whether the name comes from a class or a module, so that several tests use one file.
+        is_shared: Whether the name comes from a class, a module or a function with parameters, so that
+            several tests use one file.
         extra: Names of further cassettes, which are only read; the closest marker's first.
         options: Of the cassette, the weakest first.
     """
@@ -52,10 +53,21 @@ def asked(item: pytest.Item) -> Asked:
     return Asked(
         is_marked=bool(marks),
         name=None if named is None else named.args[0],
-        is_shared=named is not None and named not in item.own_markers,
+        is_shared=named is not None and _is_shared(item, named),
         extra=tuple(name for mark in marks for name in mark.args[1:]),
         options=tuple(mark.kwargs for mark in reversed(marks)),
     )
+
+
+def _is_shared(item: pytest.Item, mark: pytest.Mark) -> bool:
+    callspec: Any = getattr(item, "callspec", None)
+    return mark not in item.own_markers or (callspec is not None and mark not in callspec.marks)
+
+
+def names_in(item: pytest.Item) -> list[str]:
+    """The name that a marker of *item* itself has for its cassette, without the suffix; or nothing."""
+    marks = [mark for mark in item.own_markers if mark.name == MARKER and mark.args]
+    return [str(mark.args[0]).removesuffix(SUFFIX) for mark in marks[:1]]
 
 
 def place(folder: Path, name: str) -> Path:

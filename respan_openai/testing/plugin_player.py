@@ -88,14 +88,24 @@ class Player:
             warn: Is told of what is not quite wrong.
             passed: Whether what used the cassette did.
         """
-        options, left = cassette.options, cassette.unused if passed else []
+        unused = cassette.options.unused
+        left = cassette.unused if passed and not cassette.mismatches else []
         problems = self._stopped(cassette, passed=passed)
-        self._ledger.add(cassette, 0 if options.unused == "ignore" else len(left))
+        self._ledger.add(cassette, 0 if unused == "ignore" else len(left))
         self._use(cassette, left)
-        if left and options.unused == "warn":
-            text = f"respan cassette: {len(left)} recorded calls in {cassette.path} were not asked for."
-            warn(pytest.PytestWarning(text))
+        if left and unused != "ignore":
+            self._tell(cassette, len(left), warn if unused == "warn" else None)
         return [*(cassette.mismatches if passed else ()), *problems]
+
+    def _tell(self, cassette: Cassette, left: int, warn: Callable[[Warning], None] | None) -> None:
+        """Say that so many recordings are *left*: in the mode ``new`` at the end of the run."""
+        from ._shown import counted
+
+        if cassette.mode == "new":
+            self._ledger.outgrown.add(str(cassette.path.resolve()))
+        elif warn is not None:
+            text = f"respan cassette: {counted(left, 'recorded call')} not asked for in {cassette.path}."
+            warn(pytest.PytestWarning(text))
 
     def _stopped(self, cassette: Cassette, *, passed: bool) -> list[str]:
         if cassette.options.unused == "warn":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from inspect import currentframe
@@ -18,7 +19,7 @@ import pytest
 
 from .errors import CassetteError
 from .plugin_ledger import Ledger
-from .plugin_places import MARKER, asked, default_name, hint, place
+from .plugin_places import MARKER, asked, default_name, hint, names_in, place
 from .plugin_player import Player, failed
 from .plugin_settings import Settings
 
@@ -73,12 +74,14 @@ class Run:
         run = getattr(config, "workerinput", {}).get("testrunuid") or secrets.token_hex(8)
         self._player = Player(self.settings, self.ledger, run)
         self._blocks: list[Cassette] = []
+        self._named = Counter[tuple[Path, str]]()
         self._tests = 0
         self._failures = 0
 
     def collected(self, item: pytest.Item) -> None:
         """*item* is one of the tests; there may be cassettes beside its file."""
         self.ledger.collected.add(item.nodeid)
+        self._named.update((item.path.parent, name) for name in names_in(item))
         folder = str(item.path.parent / self.settings.folder)
         if folder not in self.ledger.folders and os.path.isdir(folder):  # noqa: PTH112 -- asked for every test
             self.ledger.folders.add(folder)
@@ -140,12 +143,16 @@ class Run:
     def _cassette_of(self, item: pytest.Item, folder: Path, name: str, config: Mapping[str, Any]) -> Cassette:
         wanted = asked(item)
         path = place(folder, name if wanted.name is None else wanted.name)
-        shared = {"unused": "ignore"} if wanted.is_shared else dict[str, Any]()
+        shared = {"unused": "ignore"} if wanted.is_shared or self._is_shared(item) else dict[str, Any]()
         extra = {"extra": [place(folder, each) for each in wanted.extra]}
         options = self.settings.options(shared, config, *wanted.options, extra)
         is_lost = options.mode == "none" and not path.exists()
         moved = hint(item.nodeid, folder, self.ledger.collected) if is_lost else ""
         return self._player.open(path, options, test=item.nodeid, hint=moved)
+
+    def _is_shared(self, item: pytest.Item) -> bool:
+        """Whether other tests of this run name the same cassette."""
+        return any(self._named[item.path.parent, name] > 1 for name in names_in(item))
 
     def end(self, item: pytest.Item, cassette: Cassette) -> None:
         """Take *cassette* away again.

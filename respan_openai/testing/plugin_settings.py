@@ -198,7 +198,8 @@ def _checked(option: str, value: Any, where: str) -> Any:
     try:
         return getattr(Options.of({option: value}), option)
     except CassetteError as exc:
-        raise pytest.UsageError(f"{where}: {exc}") from None
+        text = str(exc).removeprefix(f"{option}=")  # *where* has the name
+        raise pytest.UsageError(f"{where}: {text}") from None
 
 
 def _number(text: str) -> float | str:

@@ -63,9 +63,13 @@ class Redactor:
 
         Secrets are replaced in names and values of the path, the query, the body and the gateway's
         parameters. What is in a field for secrets is ``{{redacted}}``. A text that was changed has a new hash
-        and size.
+        and size. What one field gives away is replaced in those before it too.
         """
-        return self._asked.question(question)
+        known = -1
+        while known != len(self.secrets):
+            known = len(self.secrets)
+            question = self._asked.question(question)
+        return question
 
     def answer(self, answer: Answer) -> Answer:
         """*answer*, as it is written.

@@ -138,7 +138,8 @@ class Secrets:
             sent: Names and values of its headers; the query of its URL has the name ``?``. Keys are in
                 ``Authorization``, ``Proxy-Authorization`` and what ends as an environment variable does; in a
                 query also in ``key``, ``token``, ``code``, ``sig`` and the like. The password in ``Basic`` is
-                a key, too.
+                a key, too. A word such as ``placeholder`` is none, nor is what is short and without a digit in
+                a header that may be about something else, such as ``X-Partition-Key``.
         """
         found = (key for name, value in sent for key in keys_in(name, value))
         new = [key for key in found if not is_placeholder(_bytes(key))]

@@ -188,12 +188,58 @@ def test_a_recording_that_nobody_asks_for(upstream: Upstream, path: Path) -> Non
         ask(client(upstream.base_url))
 
     with (
-        pytest.raises(CassetteMismatch, match=r"1 of 1 recorded calls .* were not asked for"),
+        pytest.raises(CassetteMismatch, match="1 of 1 recorded call was not asked for") as caught,
         cassette(path),
     ):
         pass
+    assert str(caught.value).splitlines()[1:] == [
+        f"  {path}",
+        '  recorded call 1 of 1  POST /chat/completions  model=m  "hello"',
+        f'  intended?   cassette("{path}", mode="rewrite")',
+        f'  allowed?    cassette("{path}", unused="ignore")',
+    ]
     with cassette(path, unused="ignore"):
         pass
+
+
+def test_recordings_that_new_leaves_over(upstream: Upstream, path: Path) -> None:
+    """They stay in the file, and are no problem until it is replayed."""
+    with cassette(path, mode="once"):
+        ask(client(upstream.base_url))
+    with cassette(path, mode="new") as tape:
+        ask(client(upstream.base_url), "moon")
+
+    assert (len(tape.unused), tape.counts.saved) == (1, 1)
+    with pytest.raises(CassetteMismatch, match="1 of 2 recorded calls was not asked for"), cassette(path):
+        ask(client(NOWHERE), "moon")
+
+
+def test_a_fault_is_no_replay(upstream: Upstream, path: Path) -> None:
+    """It is counted by itself, and takes none of the time that is saved."""
+    with cassette(path, mode="once"):
+        ask(client(upstream.base_url))
+    with cassette(path) as tape:
+        tape.fault(status=503)
+        ask(client(NOWHERE))
+
+    assert (tape.counts.replayed, tape.counts.live, tape.counts.faults) == (1, 0, 1)
+
+
+def test_many_recordings_that_nobody_asks_for(upstream: Upstream, path: Path) -> None:
+    """The first of them are told, each in a line that is not too long, and nothing in it is obeyed."""
+    with cassette(path, mode="once"):
+        for number in range(7):
+            ask(client(upstream.base_url), f"{number} \x1b[31m" + "long " * 50)
+
+    with pytest.raises(CassetteMismatch) as caught, cassette(path):
+        pass
+
+    text = str(caught.value)
+    assert text.startswith("7 of 7 recorded calls were not asked for\n")
+    assert text.count("recorded call ") == 5
+    assert "  … and 2 more\n" in text
+    assert "\x1b" not in text
+    assert max(len(line) for line in text.splitlines()[2:7]) <= 110
 
 
 def test_no_secret_is_written(upstream: Upstream, path: Path) -> None:

@@ -145,6 +145,28 @@ def test_a_call_that_is_still_under_way(upstream: Upstream, path: Path, gate: th
     assert path.read_bytes() == before
 
 
+def test_half_an_answer_in_json(upstream: Upstream, path: Path, gate: threading.Event) -> None:
+    """Is none, also where its type names a character set: it is still under way."""
+
+    def half(wfile: Any, _raw: bytes) -> None:
+        head = "HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: 1000"
+        wfile.write(f"{head}\r\n\r\n{{".encode())
+        wfile.flush()
+        gate.wait(20)
+
+    upstream.respond = half
+    tape = Cassette(path, Options(mode="once")).start()
+    inner = openai.OpenAI(api_key="k", base_url=upstream.base_url)
+    asked = wrap(inner, gateway=gateway_at(upstream.base_url))
+    with asked.models.with_streaming_response.list() as response:
+        body = response.iter_bytes()
+        assert next(body) == b"{"
+        [problem] = tape.stop()
+
+    assert "call #1 (GET /models) was still under way" in problem
+    assert not path.exists()
+
+
 def test_a_call_under_way_after_a_failure(upstream: Upstream, path: Path, gate: threading.Event) -> None:
     """Is no further trouble, also where the others are saved all the same."""
     arrived = holding(upstream, gate, 2)
@@ -176,7 +198,7 @@ def test_a_call_that_is_cancelled(upstream: Upstream, path: Path, gate: threadin
             with suppress(asyncio.CancelledError):
                 await task
 
-    said = r"call #1 \(POST /chat/completions\) ended with CancelledError.*fault"
+    said = r"call #1 \(POST /chat/completions\) was cancelled by the test .*awaits it to its end"
     with pytest.raises(CassetteMismatch, match=said), cassette(path, mode="once"):
         asyncio.run(main())
 
@@ -214,6 +236,31 @@ def test_a_timeout_of_the_client(upstream: Upstream, path: Path, gate: threading
         asyncio.run(timed_out(upstream.base_url, 0.1))
     with cassette(path):
         asyncio.run(timed_out(NOWHERE, 20))
+
+    assert [call["error"]["type"] for call in recorded(path)] == ["ReadTimeout"]
+
+
+def test_a_timeout_of_a_blocking_client(upstream: Upstream, path: Path, gate: threading.Event) -> None:
+    """Its connection is shut down when the time is over, while the answer drips in: a timeout all the same."""
+
+    def drips(wfile: Any, _raw: bytes) -> None:
+        wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 5000\r\n\r\n")
+        while not gate.wait(0.02):
+            wfile.write(b" ")
+            wfile.flush()
+
+    def timed_out(url: str, seconds: float) -> None:
+        asked = wrap(
+            openai.OpenAI(api_key="k", timeout=seconds), gateway=gateway_at(url), retry=Retry(attempts=1)
+        )
+        with pytest.raises(openai.APITimeoutError):
+            ask(asked)
+
+    upstream.respond = drips
+    with cassette(path, mode="once"):
+        timed_out(upstream.base_url, 0.2)
+    with cassette(path):
+        timed_out(NOWHERE, 20)
 
     assert [call["error"]["type"] for call in recorded(path)] == ["ReadTimeout"]
 

@@ -101,12 +101,27 @@ def run(capsys, *argv: object) -> tuple[int, str, str]:
 
 
 def test_nothing_to_see_to(capsys) -> None:
-    """A clean cassette is no news; of a folder only cassettes are looked at."""
+    """It is said how many were looked at: of a folder only cassettes."""
     Path("cassettes/folder.json").mkdir(parents=True)
     kept("cassettes/a/x.json", CHAT, SPEECH)
     Path("cassettes/package.json").write_text('{"name": "other"}')
 
-    assert run(capsys, "check", "cassettes") == (0, "", "")
+    assert run(capsys, "check", "cassettes") == (0, "1 cassette, nothing found\n", "")
+
+
+@pytest.mark.parametrize(
+    ("command", "out"),
+    [
+        ("check", "0 cassettes, nothing found\n"),
+        ("show", "0 cassettes\n"),
+        ("ls", "0 cassettes\n"),
+    ],
+)
+def test_a_folder_without_cassettes(command, out, capsys) -> None:
+    """It is told, for it may be the wrong one."""
+    Path("empty").mkdir()
+
+    assert run(capsys, command, "empty") == (0, out, "")
 
 
 @pytest.mark.parametrize(
@@ -422,9 +437,11 @@ def test_what_is_unused(capsys) -> None:
 
     assert run(capsys, "ls", "--unused", report) == (
         1,
-        "a.json  calls 1, 3\nold.json  belongs to no test\n",
+        "a.json  calls 1, 3 of 3 unused\nold.json  belongs to no test\n",
         "",
     )
+    one = reported(unused={"a.json": noted(path, [3])})
+    assert run(capsys, "ls", "--unused", one)[1] == "a.json  call 3 of 3 unused\n"
     assert run(capsys, "ls", "--unused", reported()) == (0, "", "")
 
 
@@ -441,7 +458,12 @@ def test_prune(capsys) -> None:
 
     code, out, _ = run(capsys, "prune", report)
 
-    assert said_before == (0, out, "")
+    assert said_before[0] == 0
+    assert said_before[1].splitlines() == [
+        "some.json: 2 of 3 recordings would be dropped",
+        "none.json: would be removed",
+        "old.json: would be removed",
+    ]
     assert code == 0
     assert out == "some.json: 2 of 3 recordings dropped\nnone.json: removed\nold.json: removed\n"
     assert "some.d/3.mp3" in before
@@ -459,8 +481,11 @@ def test_a_stale_report(capsys) -> None:
     report = reported(unused={"a.json": noted(path, [1]), "gone.json": Unused("00", (1,))})
     kept("a.json", EMBED, CHAT)
 
+    listed = run(capsys, "ls", "--unused", report)
     code, out, _ = run(capsys, "prune", report)
 
+    assert listed[0] == 1
+    assert listed[1].count("not the file of the report any more. Run the tests again.") == 2
     assert code == 1
     assert out.count("left alone") == 2
     assert calls_of(path) == (EMBED, CHAT)
@@ -615,7 +640,7 @@ def test_scrub(capsys, monkeypatch) -> None:
     assert CANARY not in dirty.read_text()
     assert "{{env:SHOP_TOKEN}}" in dirty.read_text()
     assert clean.stat().st_mtime_ns == before
-    assert run(capsys, "check", ".") == (0, "", "")
+    assert run(capsys, "check", ".") == (0, "2 cassettes, nothing found\n", "")
     assert run(capsys, "scrub", ".") == (0, "", "")
 
 

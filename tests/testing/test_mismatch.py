@@ -155,6 +155,14 @@ def test_a_question_once_too_often() -> None:
     assert lines[-1] == f'  to add it   pytest "{TEST}" --respan-record=new'
 
 
+def test_a_question_twice() -> None:
+    """What happened once is told in the singular."""
+    held = library(CHAT)
+    held.take(CHAT)
+
+    assert said(held, CHAT)[0].endswith("is asked 2 times, but recorded 1 time")
+
+
 def test_whose_turn_it_is() -> None:
     """Elsewhere, its method and path say enough; at the same place, the differences are told."""
     assert "  expected now: recorded call 1 of 2, POST /embeddings" in said(

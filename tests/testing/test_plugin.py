@@ -173,12 +173,12 @@ def test_keys_do_not_set_anything_by_themselves(project) -> None:
 @pytest.mark.parametrize(
     ("args", "line"),
     [
-        (["--respan-record=onec"], "*--respan-record: mode='onec': expected one of none, once, new, *"),
-        (["--respan-unused=maybe"], "*--respan-unused: unused='maybe': expected one of error, warn, ignore*"),
+        (["--respan-record=onec"], "*--respan-record: 'onec': expected one of none, once, new, *"),
+        (["--respan-unused=maybe"], "*--respan-unused: 'maybe': expected one of error, warn, ignore*"),
         (["--respan-timing=fast"], "*--respan-timing: timing must be a number*"),
         (["--respan-timing=nan"], "*--respan-timing: timing must be a number*"),
         (["-o", "respan_max_age=old"], "*respan_max_age: max_age must be a number of days*"),
-        (["-o", "respan_record=maybe"], "*respan_record: mode='maybe': expected one of*"),
+        (["-o", "respan_record=maybe"], "*respan_record: 'maybe': expected one of*"),
         (["--respan-orphans=keep"], "*--respan-orphans: invalid choice: 'keep'*"),
     ],
 )
@@ -201,7 +201,7 @@ def test_a_wrong_value_in_the_environment(project, monkeypatch) -> None:
     result = project.run()
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*the environment variable RESPAN_RECORD: mode='yes': expected one of*"])
+    result.stderr.fnmatch_lines(["*the environment variable RESPAN_RECORD: 'yes': expected one of*"])
 
 
 @pytest.mark.parametrize(

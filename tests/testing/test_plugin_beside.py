@@ -66,6 +66,40 @@ def test_workers_record_and_replay(project) -> None:
     result.stdout.fnmatch_lines(["respan: 8 replayed, 0 live, 0 unused*"])
 
 
+ALIKE = """
+import pytest
+
+@pytest.mark.respan_cassette("greetings")
+@pytest.mark.parametrize("n", range(2))
+def test_each(ask, n):
+    assert ask(f"each {n}") == f"1. each {n}"
+
+@pytest.mark.respan_cassette("pair")
+def test_one(ask):
+    assert ask("one") == "1. one"
+
+@pytest.mark.respan_cassette("pair.json")
+def test_other(ask):
+    assert ask("other") == "1. other"
+
+@pytest.mark.parametrize("n", [pytest.param(0, marks=pytest.mark.respan_cassette("alone"))])
+def test_alone(ask, n):
+    assert ask("alone") == "1. alone"
+"""
+
+
+def test_tests_that_name_the_same_cassette(project) -> None:
+    """They share it: what one does not ask for is another's, also if one of several parameters is run."""
+    project.write(test_a=ALIKE)
+    project.record().assert_outcomes(passed=5)
+
+    project.run().assert_outcomes(passed=5)
+    project.run("test_a.py::test_each[1]").assert_outcomes(passed=1)
+
+    project.write(test_a=ALIKE.replace('ask("alone") == "1. alone"', "True"))
+    project.run().assert_outcomes(passed=5, errors=1)
+
+
 def test_a_random_order(project) -> None:
     """With pytest-randomly, each test has its own answers in whatever order they come."""
     plugins = having("pytest_randomly")

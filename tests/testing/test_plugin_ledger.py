@@ -9,9 +9,10 @@ from respan_openai.testing.plugin_ledger import Ledger
 
 def test_what_travels_between_processes() -> None:
     """Plain values, which say all."""
-    ledger = Ledger(replayed=2, live=1, unused=3, saved=1, idle=4, seconds=2.5)
+    ledger = Ledger(replayed=2, live=1, unused=3, saved=1, idle=4, faults=5, seconds=2.5)
     ledger.left["/a.json"] = {3, 1}
     ledger.passed |= {"b", "a"}
+    ledger.outgrown |= {"/a.json"}
 
     portable = json.loads(json.dumps(ledger.portable()))
     other = Ledger()
@@ -40,6 +41,8 @@ def test_the_line() -> None:
     assert Ledger().summary() == ""
     assert Ledger(unused=2).summary() == "respan: 0 replayed, 0 live, 2 unused"
     assert Ledger(idle=2).summary() == "respan: 0 replayed, 0 live, 0 unused, 2 without a call"
+    assert Ledger(faults=1).summary() == "respan: 0 replayed, 0 live, 0 unused, 1 fault"
+    assert Ledger(faults=4).summary() == "respan: 0 replayed, 0 live, 0 unused, 4 faults"
     assert Ledger(live=3, saved=3).summary() == "respan: 0 replayed, 3 live, 0 unused, 3 recorded"
     assert Ledger(replayed=4, seconds=0.4).summary() == "respan: 4 replayed, 0 live, 0 unused"
     assert Ledger(replayed=4, seconds=58.3).summary() == "respan: 4 replayed, 0 live, 0 unused, saved 58 s"

@@ -55,9 +55,19 @@ def test_a_file_of_no_test(project) -> None:
 
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines(
-        ["respan: 1 cassettes belong to no test:", f"  {ORPHAN}", "*--respan-orphans=delete"]
+        ["respan: 1 cassette belongs to no test:", f"  {ORPHAN}", "*--respan-orphans=delete"]
     )
     assert len(project.cassettes()) == 3
+
+
+def test_files_of_no_test(project) -> None:
+    """Several are told as several."""
+    project.write(test_a="def test_none(): pass")
+
+    told, removed = project.run(), project.run("--respan-orphans=delete")
+
+    told.stdout.fnmatch_lines(["respan: 3 cassettes belong to no test:"])
+    removed.stdout.fnmatch_lines(["respan: 3 cassettes belonged to no test and were removed:"])
 
 
 def test_orphans_ignored(project) -> None:
@@ -75,7 +85,7 @@ def test_orphans_as_errors(project) -> None:
 
     result.assert_outcomes(passed=2)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["respan: 1 cassettes belong to no test:"])
+    result.stdout.fnmatch_lines(["respan: 1 cassette belongs to no test:"])
 
 
 def test_orphans_removed(project) -> None:
@@ -89,7 +99,7 @@ def test_orphans_removed(project) -> None:
     result = project.run("--respan-orphans=delete")
 
     assert result.ret == pytest.ExitCode.OK
-    result.stdout.fnmatch_lines(["respan: 1 cassettes belonged to no test and were removed:", f"  {ORPHAN}"])
+    result.stdout.fnmatch_lines(["respan: 1 cassette belonged to no test and was removed:", f"  {ORPHAN}"])
     assert project.cassettes() == [
         "cassettes/notes.json",
         "cassettes/test_a/test_other.json",
@@ -191,7 +201,7 @@ def test_tests_that_are_skipped_keep_their_files(project, change) -> None:
 
     result = project.run()
 
-    result.stdout.fnmatch_lines(["respan: 1 cassettes belong to no test:", "  *test_some[[]one].json"])
+    result.stdout.fnmatch_lines(["respan: 1 cassette belongs to no test:", "  *test_some[[]one].json"])
 
 
 def test_a_module_that_is_skipped_keeps_its_files(project) -> None:
@@ -215,7 +225,7 @@ def test_a_file_that_says_no_test(project) -> None:
     decided = project.run()
 
     undecided.stdout.no_fnmatch_line("*belong*")
-    decided.stdout.fnmatch_lines(["respan: 1 cassettes belong to no test:", f"  {ORPHAN}"])
+    decided.stdout.fnmatch_lines(["respan: 1 cassette belongs to no test:", f"  {ORPHAN}"])
 
 
 def test_a_file_that_cannot_be_read(project) -> None:
@@ -236,7 +246,7 @@ def test_the_report(project) -> None:
 
     result = project.run("--respan-cassette-report=out/left.json")
 
-    result.stdout.fnmatch_lines(["respan: 1 unused recordings and 1 files of no test: see out/left.json"])
+    result.stdout.fnmatch_lines(["respan: 1 unused recording and 1 file of no test: see out/left.json"])
     report = json.loads((project.path / "out/left.json").read_text())
     assert report["orphans"] == ["cassettes/test_a/test_some[two].json"]
     assert {path: each["calls"] for path, each in report["unused"].items()} == {
@@ -320,9 +330,9 @@ def test_workers_add_up(project) -> None:
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines([
         "respan: 2 replayed, 0 live, 0 unused*",
-        "respan: 1 cassettes belong to no test:",
+        "respan: 1 cassette belongs to no test:",
         f"  {ORPHAN}",
-        "respan: 1 unused recordings and 1 files of no test: see left.json",
+        "respan: 1 unused recording and 1 file of no test: see left.json",
     ])  # fmt: skip
 
 

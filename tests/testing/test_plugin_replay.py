@@ -243,6 +243,37 @@ def test_recording_again(project, mode) -> None:
         assert "1. Ho" in after
 
 
+@pytest.mark.parametrize("unused", ["error", "warn"])
+def test_recordings_that_new_leaves_over(project, unused) -> None:
+    """They are no error, not even where warnings are, but the end of the run says how to be rid of them."""
+    project.write(test_a="def test_one(ask, respan_cassette): ask('Hi')")
+    project.record().assert_outcomes(passed=1)
+    project.write(test_a="def test_one(ask, respan_cassette): ask('Ho')")
+
+    result = project.record("--respan-record=new", f"--respan-unused={unused}", "-Werror")
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([
+        "respan: 0 replayed, 1 live, 1 unused, 1 recorded",
+        "respan: 1 cassette keeps recordings that were not asked for, for the mode new drops none:",
+        "  cassettes/test_a/test_one.json",
+        "  drop them:  --respan-record=rewrite; or --respan-cassette-report=F, respan-openai cassettes prune F",
+    ])  # fmt: skip
+    project.run().assert_outcomes(passed=1, errors=1)
+
+
+def test_recordings_that_new_may_leave_over(project) -> None:
+    """Nothing is said of them with ignore."""
+    project.write(test_a="def test_one(ask, respan_cassette): ask('Hi')")
+    project.record().assert_outcomes(passed=1)
+    project.write(test_a="def test_one(ask, respan_cassette): ask('Ho')")
+
+    result = project.record("--respan-record=new", "--respan-unused=ignore")
+
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*not asked for*")
+
+
 def test_verify_writes_nothing(project) -> None:
     """It sends, compares the shape of answers, and leaves the file as it is."""
     project.write(test_a="def test_one(ask, respan_cassette): ask('Hi')")

@@ -325,10 +325,38 @@ def test_recordings_that_a_passing_test_does_not_use(project, monkeypatch) -> No
     result = project.run()
 
     result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(
-        ["respan cassette: 1 of 2 recorded calls in test_one.json were not asked for: *"]
+    result.stdout.fnmatch_lines([
+        "respan cassette: 1 of 2 recorded calls was not asked for",
+        f"  {project.path / project.cassettes()[0]}",
+        '  recorded call 2 of 2  POST /chat/completions  model=gpt-4o-mini  "Ho"',
+        '  intended?   pytest "test_a.py::test_one" --respan-record=rewrite',
+        '  allowed?    @pytest.mark.respan_cassette(unused="ignore"), or --respan-unused=ignore',
+        "respan: 1 replayed, 0 live, 1 unused*",
+    ])  # fmt: skip
+
+
+def test_recordings_that_a_mismatch_leaves_over(project, monkeypatch) -> None:
+    """They are no second complaint, and nobody knows whether they are still needed."""
+    project.write(
+        test_a="""
+        import os
+
+        def test_one(ask, respan_cassette):
+            try:
+                ask(os.environ.get("TEXT", "Hi"))
+            except BaseException:
+                pass
+        """
     )
-    result.stdout.fnmatch_lines(["respan: 1 replayed, 0 live, 1 unused*"])
+    project.record().assert_outcomes(passed=1)
+    monkeypatch.setenv("TEXT", "Ho")
+
+    result = project.run("--respan-cassette-report=left.json")
+
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["respan: 0 unused recordings and 0 files of no test: *"])
+    assert "no recorded call matches" in result.stdout.str()
+    assert "not asked for" not in result.stdout.str()
 
 
 def test_a_failing_test_has_other_troubles(project, monkeypatch) -> None:
@@ -356,7 +384,7 @@ def test_unused_recordings_as_warnings(project, monkeypatch) -> None:
 
     result.assert_outcomes(passed=1, warnings=1)
     result.stdout.fnmatch_lines([
-        "*test_a.py:*: PytestWarning: respan cassette: 1 recorded calls in *test_one.json were not asked for.*"
+        "*test_a.py:*: PytestWarning: respan cassette: 1 recorded call not asked for in *test_one.json.*"
     ])  # fmt: skip
     silent.assert_outcomes(passed=1, warnings=0)
     strict.assert_outcomes(passed=1, errors=1)
@@ -525,3 +553,29 @@ def test_the_line_at_the_end(project) -> None:
 
     recorded.stdout.fnmatch_lines(["respan: 0 replayed, 4 live, 0 unused, 4 recorded"])
     replayed.stdout.fnmatch_lines(["respan: 4 replayed, 0 live, 0 unused*"])
+
+
+def test_faults_are_neither_replayed_nor_live(project) -> None:
+    """They come out of no file, and are counted by themselves."""
+    project.write(
+        test_a="""
+        import openai
+        import pytest
+
+        @pytest.mark.respan_cassette(faults=[{"status": 401, "times": 2}])
+        def test_one(ask):
+            for _ in range(2):
+                with pytest.raises(openai.AuthenticationError):
+                    ask("Hi")
+
+        @pytest.mark.respan_cassette(faults=[{"status": 503}])
+        def test_two(ask):
+            ask("Ho")
+        """
+    )
+
+    project.record("--respan-record=once", "-k", "two").stdout.fnmatch_lines(
+        ["respan: 0 replayed, 1 live, 0 unused, 1 recorded, 1 fault"]
+    )
+    project.run("-k", "two").stdout.fnmatch_lines(["respan: 1 replayed, 0 live, 0 unused, 1 fault"])
+    project.run("-k", "one").stdout.fnmatch_lines(["respan: 0 replayed, 0 live, 0 unused, 2 faults"])

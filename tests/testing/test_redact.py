@@ -306,6 +306,16 @@ def test_words_in_a_field_are_not_looked_for_elsewhere() -> None:
     }
 
 
+@pytest.mark.parametrize("later", [{"api_key": "abc123def456"}, {"calls": ['{"password": "abc123def456"}']}])
+def test_what_a_later_field_gives_away_is_replaced_in_earlier_ones(later: Any) -> None:
+    """At once: a conversation that was loaded must be asked for in the same words whenever it is."""
+    redacting = redactor()
+    first = redacting.question(ask({"content": "use abc123def456", **later}))
+
+    assert body_of(first)["content"] == "use {{secret:1}}"
+    assert redacting.question(ask({"content": "use abc123def456", **later})) == first
+
+
 def test_a_credential_in_an_answer_can_come_back() -> None:
     """The next request is about it: what is compared is the same when a replayed answer has led to it."""
     recording, replaying = redactor(), redactor()

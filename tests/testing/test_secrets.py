@@ -117,10 +117,21 @@ def test_keys_are_learned_from_headers(header: str, value: str) -> None:
             {b"correct-horse", b"a/b c/d.e", b"a/b+c/d.e"},
         ),
         ("?", "code=correct-horse&after=file-123456789&limit=10000000", {b"correct-horse"}),
+        ("Authorization", "Bearer placeholder", set()),
+        ("api-key", "Anything", set()),
+        ("api-key", "aVeryOwnKey", {b"aVeryOwnKey"}),
+        ("X-Partition-Key", "customer_id", set()),
+        ("X-Partition-Key", "us-east-1", set()),
+        ("X-Session-Token", "a1b2c3d4e5f6", {b"a1b2c3d4e5f6"}),
+        ("?", "sort_key=created_at", set()),
+        ("Authorization", "Basic Ym9iOmh1bnRlcnBhc3M=", {b"Ym9iOmh1bnRlcnBhc3M=", b"hunterpass"}),
     ],
 )
 def test_which_headers_and_parameters_hold_keys(name: str, value: str, keys: set[bytes]) -> None:
-    """By their names, behind a scheme or alone; the password in ``Basic`` too, or the user without one."""
+    """By their names, behind a scheme or alone; the password in ``Basic`` too, or the user without one.
+
+    Words are none, and what is sent as some key or token must look like one: texts would be spoilt.
+    """
     secrets = Secrets({})
     secrets.learn([(name, value)])
 
@@ -335,7 +346,16 @@ def test_fields_that_do_not(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["required", "string", "short1", "https://a.example/v1", "two words 1", "abcdefghijklmn"]
+    "value",
+    [
+        "required",
+        "string",
+        "short1",
+        "https://a.example/v1",
+        "two words 1",
+        "abcdefghijklmn",
+        "prior_authorization_required",
+    ],
 )
 def test_words_in_such_fields_are_not_looked_for_elsewhere(value: str) -> None:
     """They would be replaced all over the file."""
