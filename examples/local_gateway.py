@@ -13,6 +13,7 @@ import tempfile
 import threading
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 
 import openai
@@ -114,7 +115,10 @@ def main() -> None:
         )
         with wrap(OpenAI(api_key="unused"), gateway=local) as client:
             walk(client, local)
-        on_a_socket(local)
+        if find_spec("uvicorn"):
+            on_a_socket(local)
+        else:
+            head("12 and 13 need a server: pip install 'respan-openai[server]'")
 
         local.store.close()
     server.shutdown()

@@ -39,7 +39,7 @@ def serve_command(  # noqa: PLR0917 -- typer calls it by name
     host: Annotated[str, typer.Option(help="To listen on; beyond loopback only with keys.")] = HOST,
     port: Annotated[int, typer.Option(help="0 is any that is free.", min=0, max=65535)] = PORT,
     echo: Annotated[bool, typer.Option("--echo", help="Answer offline; no provider is asked.")] = False,
-    store: Annotated[str | None, typer.Option(help="A file, redis://..., or memory.")] = None,
+    store: Annotated[str | None, typer.Option(help="A file, redis://..., memory, or env:NAME.")] = None,
     prompts: Annotated[Path | None, typer.Option(help="A folder of TOML and JSON files.")] = None,
     prices: Annotated[str | None, typer.Option(help="genai: the prices of genai-prices.")] = None,
     stop_seconds: Annotated[
@@ -63,7 +63,7 @@ def _say(text: str) -> None:
 
 @app.command("calls")
 def calls_command(
-    store: Annotated[str, typer.Option(help="The file, or redis://..., that the gateway writes to.")],
+    store: Annotated[str, typer.Option(help="What the gateway writes to: a file, redis://..., or env:NAME.")],
     limit: Annotated[int, typer.Option(help="Most calls to show.", min=1, max=10_000)] = 20,
     where: Annotated[list[str] | None, typer.Option(help="Only calls like that: status=429.")] = None,
 ) -> None:

@@ -12,6 +12,7 @@ import openai
 from ._bodies import guarded, whole
 from ._context import TRACE, attach
 from ._core.judge import Fault
+from ._core.plain import as_object
 from ._families import distrust_in, family_of
 from ._guard import Guard, RefusalGuard
 from ._params import CARRIERS
@@ -25,6 +26,7 @@ from .exceptions import (
     RedirectRefused,
     RespanError,
 )
+from .fallbacks import base_of
 
 
 if TYPE_CHECKING:
@@ -39,6 +41,11 @@ if TYPE_CHECKING:
 
 #: Under this key the error lies in the ``extensions`` of a response that stands for it.
 ERROR = "respan_openai.error"
+
+#: Under this key a gateway's name lies in the ``extensions`` of its error answer.
+_SAYS = "respan_openai.says"
+
+_MOST_SAID = 500
 
 #: Since this version the SDK lets an ``OpenAIError`` of the transport pass (openai/_base_client.py);
 #: before, it repeats the call and hides the error in an ``APIConnectionError``.
@@ -133,7 +140,18 @@ def failure_of(request: Any, call: Call, trace: Trace, plan: Plan, outcome: Outc
         )
         response = guarded(answer, guard, outcome.held)
     response.headers[_SHOULD_RETRY] = "false"
+    if outcome.target.guards:
+        response.extensions[_SAYS] = outcome.target.name
     return dressed(response, request, trace)
+
+
+def quote(error: openai.APIStatusError) -> None:
+    """Let a traceback of *error* show a gateway's ``{"detail": ...}``, which newer SDKs leave out."""
+    name = getattr(error.response, "extensions", {}).get(_SAYS)
+    said, shown = as_object(error.body).get("detail"), str(error)
+    if name and said and isinstance(said, str) and said not in shown and repr(said) not in shown:
+        line = "".join(filter(str.isprintable, " ".join(said.split())))
+        error.add_note(f"{name} says: {line if len(line) <= _MOST_SAID else line[: _MOST_SAID - 1] + '…'}")
 
 
 def _has_params_in_header(call: Call) -> bool:
@@ -171,6 +189,8 @@ def _error_of(outcome: Outcome, request: Any, plan: Plan) -> RespanError:
             request=request,
         )
     kind = CallTimedOut if "Timeout" in type(error).__name__ else CallFailed
+    if fault in {Fault.CONNECT, Fault.PROXY}:
+        name = f"{name} at {_origin_of(outcome.target, request)}"
     return kind(f"{name} {_WHAT.get(fault, 'failed')} ({_said(fault, error)}).", request=request)
 
 
@@ -187,6 +207,12 @@ def _host_in(error: Any) -> str:
     with suppress(RuntimeError):  # a transport by itself does not say which request it was
         return f"{error.request.url.host}: "
     return ""
+
+
+def _origin_of(target: Any, request: Any) -> str:
+    """Where *target* is, without what may hold a secret; the client's own provider is where *request* goes."""
+    url = type(request.url)(getattr(base_of(target), "base_url", request.url))
+    return f"{url.scheme}://{url.netloc.decode('ascii')}"
 
 
 _WHAT: dict[Fault | None, str] = {

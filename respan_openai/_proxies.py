@@ -19,7 +19,7 @@ from openai import APIStatusError
 
 from ._context import attach, newest
 from ._core.call import Mode
-from ._delivery import ERROR
+from ._delivery import ERROR, quote
 from ._families import family_of, is_async_client, without_cookies
 from ._lift import accepted, lifted
 from ._shim import awaiting, blocking
@@ -333,7 +333,7 @@ class _Method(_CallableProxy):
         try:
             result = self.__wrapped__(*args, **kwargs)
         except APIStatusError as exc:
-            _raise_own(exc)
+            _tell(exc)
             raise
         return _awaited(result) if isinstance(result, _COROUTINE) else _known_by(result, before)
 
@@ -343,7 +343,7 @@ async def _awaited(pending: Coroutine[Any, Any, Any]) -> Any:
     try:
         result = await pending
     except APIStatusError as exc:
-        _raise_own(exc)
+        _tell(exc)
         raise
     return _known_by(result, before)
 
@@ -355,8 +355,9 @@ def _known_by(result: Any, before: Trace | None) -> Any:
     return result
 
 
-def _raise_own(error: APIStatusError) -> None:
-    """Raise the error of ours that a stand-in response carried through an old SDK."""
+def _tell(error: APIStatusError) -> None:
+    """Let *error* say what a gateway says; raise the error of ours that it stands for in an old SDK."""
     own = getattr(error.response, "extensions", {}).get(ERROR)
     if own is not None:
         raise own from own.__cause__  # not from the stand-in
+    quote(error)

@@ -7,12 +7,14 @@ import functools
 import inspect
 import json
 import pickle
+import traceback
 
 import openai
 import pytest
 from doubles import Told, chat, reply
 
 from respan_openai import (
+    DIRECT,
     ConfigError,
     Gateway,
     NotServedError,
@@ -26,6 +28,11 @@ from respan_openai import (
 
 
 HELLO = [{"role": "user", "content": "Hi"}]
+
+
+def notes_of(error: BaseException) -> list[str]:
+    """What a traceback shows below *error*."""
+    return getattr(error, "__notes__", [])
 
 
 # --- what goes where -------------------------------------------------------
@@ -536,6 +543,77 @@ async def test_errors_are_the_sdk_s(caller, served, gateway) -> None:
     assert b"rk-gateway-canary" not in pickle.dumps((error.request.headers.raw, str(error.request.url)))
     assert record_of(error).status == 429
     assert record_of(error).log_id == "log1"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"detail": "There is no such prompt."},
+        {"detail": """Neither 'this' nor "that" is a prompt."""},
+        {"error": {"message": "There is no such prompt.", "type": "invalid_request_error"}},
+    ],
+    ids=["detail", "quotes", "error"],
+)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_traceback_shows_what_the_gateway_says(caller, served, gateway, body, stream) -> None:
+    """In either shape of its errors, and once: newer SDKs leave out a ``detail``, older ones show it."""
+    served.behave = lambda _seen: reply(404, body)
+    client = wrap(caller.client(), gateway=gateway)
+
+    with pytest.raises(openai.NotFoundError) as caught:
+        await caller.chat(client, stream=stream)
+
+    assert "".join(traceback.format_exception_only(caught.value)).count("prompt") == 1
+
+
+async def test_what_the_gateway_says_is_one_line_of_limited_length(caller, served, gateway) -> None:
+    """Nothing in it acts on a terminal, and a note holds no more than 500 characters of it."""
+    served.behave = lambda _seen: reply(422, {"detail": "\x1b[31mred\nand\tlong" + "x" * 600})
+    client = wrap(caller.client(), gateway=gateway)
+
+    with pytest.raises(openai.UnprocessableEntityError) as caught:
+        await caller.chat(client)
+
+    if "long" in str(caught.value):
+        pytest.skip("this SDK shows it by itself")
+    (note,) = notes_of(caught.value)
+    assert note.startswith("respan says: [31mred and longxxx")
+    assert note.endswith("x…")
+    assert len(note) == len("respan says: ") + 500
+    assert note.isprintable()
+
+
+@pytest.mark.parametrize("detail", [{"reason": "no text"}, ["no text"], "", None, 7])
+async def test_a_detail_that_is_no_text_is_not_shown(caller, served, gateway, detail) -> None:
+    """It may hold anything; the exception's ``body`` has it."""
+    served.behave = lambda _seen: reply(422, {"detail": detail})
+    client = wrap(caller.client(), gateway=gateway)
+
+    with pytest.raises(openai.UnprocessableEntityError) as caught:
+        await caller.chat(client)
+
+    assert notes_of(caught.value) == []
+    assert caught.value.body == {"detail": detail}
+
+
+async def test_only_gateways_are_quoted(caller, served, provider) -> None:
+    """What a provider says, after the gateway was asked in vain or without it, is left to the SDK."""
+    served.close()
+    provider.behave = lambda _seen: reply(401, {"detail": "said by a provider"})
+    client = wrap(
+        caller.client(base_url=provider.origin + "/v1"),
+        gateway=Gateway("rk-gateway-canary", served.origin),
+        fallbacks=[DIRECT],
+    )
+
+    for call in (
+        lambda: caller.chat(client),
+        lambda: caller(client.moderations.create, input="Hi"),
+    ):
+        with pytest.raises(openai.AuthenticationError) as caught:
+            await call()
+        assert notes_of(caught.value) == []
+    assert len(provider.seen) == 2
 
 
 async def test_a_gateway_that_is_not_there(caller, gateway, served) -> None:

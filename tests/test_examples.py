@@ -30,6 +30,8 @@ def audit(event, args):
     if event == "socket.getaddrinfo" and args[0] != "127.0.0.1":
         raise AssertionError(f"{event}{args[:1]}")
 
+if sys.argv[2]:
+    sys.modules[sys.argv[2]] = None
 sys.addaudithook(audit)
 runpy.run_path(sys.argv[1], run_name="__main__")
 """
@@ -138,10 +140,13 @@ PRINTED = {
 NEEDS = {"agents_sdk.py": "agents", "rust_gateway.py": "respan_gateway", "web_handler.py": "starlette"}
 
 
-def printed(path: Path) -> str:
-    """What *path* prints, run in an interpreter of its own that has no keys, no network, and warnings as errors."""
+def printed(path: Path, *, without: str = "") -> str:
+    """What *path* prints, run in an interpreter of its own: no keys, no network, and warnings as errors.
+
+    It lacks the package that *without* names.
+    """
     run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", OFFLINE, str(path)],
+        [sys.executable, "-W", "error", "-c", OFFLINE, str(path), without],
         env={"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
         encoding="utf-8",
         capture_output=True,
@@ -171,6 +176,15 @@ def test_an_example(name) -> None:
         at = found + len(fragment)
     assert "not used here" not in text
     assert "-key" not in re.sub(r"x-api-key|api-key", "", text)
+
+
+def test_the_local_gateway_without_the_server() -> None:
+    """The rest of the example runs, and it says what to install for more."""
+    *_, azure, _, left_out = printed(EXAMPLES["local_gateway.py"], without="uvicorn").splitlines()
+
+    assert azure == "   my-gpt4"
+    assert left_out.startswith("12 and 13 ")
+    assert left_out.endswith("pip install 'respan-openai[server]'")
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import socket
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from .._extras import needed
@@ -55,7 +56,7 @@ def serve(
         host: Name or address to listen on; every address that a name resolves to.
         port: From 0 to 65535; 0 is any that is free.
         stop_seconds: For calls under way when it is stopped.
-        announce: Told where the gateway is, once it listens.
+        announce: Told where the gateway is, once it can be called and stopped; it answers when this returns.
 
     Raises:
         ConfigError: if uvicorn is not installed (``pip install 'respan-openai[server]'``), the gateway has no
@@ -64,9 +65,10 @@ def serve(
     uvicorn = needed("uvicorn", "server", "Serving needs uvicorn")
     sockets = listen(host, port, loopback_only=gateway.accepts_anyone)
     try:
-        announce(_where(host, sockets[0].getsockname()[1], is_open=gateway.accepts_anyone))
+        where = _where(host, sockets[0].getsockname()[1], is_open=gateway.accepts_anyone)
         application = _Quiet(Server(gateway, hosts=(host,)))
-        server = _stoppable(uvicorn)(_settings(uvicorn, application, stop_seconds))
+        announcing = _announcing(uvicorn, partial(announce, where))
+        server = announcing(_settings(uvicorn, application, stop_seconds))
         with suppress(KeyboardInterrupt):  # which uvicorn raises again once everything has come to its end
             server.run(sockets)
     finally:
@@ -87,9 +89,14 @@ def _settings(uvicorn: Any, application: _Quiet, stop_seconds: int) -> Any:
     )
 
 
-def _stoppable(uvicorn: Any) -> Any:
-    class Stoppable(uvicorn.Server):  # type: ignore[misc]
-        """Ends calls under way at the second Ctrl-C; uvicorn itself waits until they are over."""
+def _announcing(uvicorn: Any, announce: Callable[[], object]) -> Any:
+    class Announcing(uvicorn.Server):  # type: ignore[misc]
+        """Says when it has begun. At the second Ctrl-C it ends calls under way, for which uvicorn would wait."""
+
+        async def startup(self, sockets: Any = None) -> None:
+            await super().startup(sockets=sockets)  # pyright: ignore[reportUnknownMemberType] -- as below
+            if not self.should_exit:
+                announce()
 
         def handle_exit(self, sig: int, frame: Any) -> None:
             super().handle_exit(sig, frame)  # pyright: ignore[reportUnknownMemberType] -- uvicorn is optional
@@ -97,7 +104,7 @@ def _stoppable(uvicorn: Any) -> Any:
                 for task in list(self.server_state.tasks):
                     task.cancel()
 
-    return Stoppable
+    return Announcing
 
 
 class _Quiet:

@@ -68,11 +68,30 @@ async def test_c1_without_another_target_it_is_the_end(world, refused, told) -> 
     client = world.wrap(world.client(provider), gateway=gateway, on_call=told)
 
     async with standing({provider: 0}, client):
-        with pytest.raises(CallFailed, match=r"^respan could not be reached") as caught:
+        with pytest.raises(
+            CallFailed, match=rf"^respan at http://127\.0\.0\.1:{refused} could not be reached"
+        ) as caught:
             await world.call(client)
 
     assert isinstance(caught.value, openai.APIConnectionError)
     assert [story(record) for record in told.records] == [[("respan", "not_sent")]]
+
+
+@pytest.mark.parametrize("last", ["p2", "direct"])
+async def test_c1_the_message_says_where_the_last_one_is(world, refused, last) -> None:
+    """Its origin; not what else stands in a URL, such as a password in the client's own."""
+    client = world.wrap(
+        world.client(world.provider(), base_url=f"http://user:canary@localhost:{refused}/v1"),
+        gateway=gateway_at(f"http://127.0.0.1:{refused}"),
+        fallbacks=[{"p2": Provider("p2", f"http://localhost:{refused}/v1", "k"), "direct": DIRECT}[last]],
+    )
+
+    async with standing({}, client):
+        with pytest.raises(CallFailed) as caught:
+            await world.call(client)
+
+    assert str(caught.value).startswith(f"{last} at http://localhost:{refused} could not be reached (")
+    assert "canary" not in str(caught.value)
 
 
 async def test_c2_a_port_that_does_not_answer_is_given_up_after_the_connect_timeout(
@@ -105,7 +124,9 @@ async def test_c2_a_timeout_says_which_one_it_was(world, swallowed) -> None:
     )
 
     async with standing({provider: 0}, client, deadline=1):
-        with pytest.raises(openai.APITimeoutError, match=r"^respan could not be reached.*ConnectTimeout"):
+        with pytest.raises(
+            openai.APITimeoutError, match=r"^respan at http://127\.0\.0\.1:\d+ could not.*ConnectTimeout"
+        ):
             await world.call(client)
 
 
@@ -134,7 +155,9 @@ async def test_c3_the_message_names_the_target_and_no_secret(world, unresolvable
     )
 
     async with standing({provider: 0}, client):
-        with pytest.raises(CallFailed, match=r"^respan could not be reached.*Name or service") as caught:
+        with pytest.raises(
+            CallFailed, match=rf"^respan at http://{unresolvable} could not be reached.*Name or service"
+        ) as caught:
             await world.call(client)
 
     assert "canary" not in f"{caught.value} {caught.value!r} {caught.value.record}"
@@ -431,7 +454,9 @@ async def test_c10_a_proxy_that_refuses_is_not_the_target_s_fault(
     )
 
     async with standing({provider: 0, gateway: 0, second: 0, proxy: 1}, client):
-        with pytest.raises(CallFailed, match=r"^respan could not be reached through the proxy"):
+        with pytest.raises(
+            CallFailed, match=r"^respan at https://gateway\.test could not be reached through"
+        ):
             await world.call(client)
 
     assert [story(record) for record in told.records] == [[("respan", "local")]]

@@ -180,6 +180,67 @@ def test_without_typer(monkeypatch) -> None:
         cli.main()
 
 
+def test_serve_without_typer(monkeypatch) -> None:
+    """It needs two extras, and both are named at once."""
+    monkeypatch.delitem(sys.modules, "respan_openai._commands")
+    monkeypatch.setitem(sys.modules, "typer", None)
+    monkeypatch.setattr(sys, "argv", ["respan-openai", "serve", "--echo"])
+
+    with pytest.raises(SystemExit, match=r"pip install 'respan-openai\[cli,server\]'"):
+        cli.main()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [(["--help"], 0, "Look after recorded calls"), (["ls", "/nowhere"], 1, ""), (["nonsense"], 2, "")],
+    ids=["help", "nothing there", "nonsense"],
+)
+def test_cassettes_without_typer(monkeypatch, capsys, arguments, status, said) -> None:
+    """They need no extra, and end with the same status."""
+    monkeypatch.delitem(sys.modules, "respan_openai._commands")
+    monkeypatch.setitem(sys.modules, "typer", None)
+    monkeypatch.setattr(sys, "argv", ["respan-openai", "cassettes", *arguments])
+
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+
+    told = capsys.readouterr()
+    assert caught.value.code == status
+    assert said in told.out
+    assert "typer" not in told.out + told.err
+
+
+#: The command, interrupted when it begins to import the package that its first argument names.
+INTERRUPTED = """
+import signal, sys
+
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == sys.argv[0]:
+            signal.raise_signal(signal.SIGINT)
+
+del sys.argv[0]
+sys.meta_path.insert(0, Interrupting())
+from respan_openai.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("package", ["openai", "typer", "uvicorn"])
+def test_ctrl_c_while_it_begins(package) -> None:
+    """The end that is usual for it, and nothing to read."""
+    command = [sys.executable, "-W", "error", "-c", INTERRUPTED, package, "serve", "--echo", "--port", "0"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize("command", ["serve", "calls"])
+def test_help_says_where_a_store_may_be(command) -> None:
+    """Also in a variable, so that no password stands in a list of processes."""
+    assert "env:NAME" in run(command, "--help")
+
+
 def test_another_package_that_is_missing(monkeypatch) -> None:
     """Is not blamed on the extra."""
     monkeypatch.delitem(sys.modules, "respan_openai._commands")

@@ -167,6 +167,28 @@ def test_serve_until_it_is_interrupted(caplog) -> None:
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
+def test_an_interrupt_as_soon_as_it_is_announced() -> None:
+    """Is an orderly end as well: the server is there by then."""
+    gateway = Scripted()
+    serve(gateway, port=0, announce=lambda _: signal.raise_signal(signal.SIGINT))
+
+    assert gateway.closed == 1
+
+
+def test_an_announcement_that_fails() -> None:
+    """Its error is the caller's, and the port is free again."""
+    said: list[str] = []
+
+    def announce(text: str) -> None:
+        said.append(text)
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        serve(Scripted(), port=0, announce=announce)
+
+    assert refuses_connections(re.search(r"Call log: +(\S+)/", said[0])[1])
+
+
 def test_a_second_interrupt_ends_calls_at_once() -> None:
     """Not after the time that they are given: what they asked of a provider is stopped."""
     asked, stopped = threading.Event(), threading.Event()
