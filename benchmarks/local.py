@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from time import perf_counter, process_time
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -41,6 +41,9 @@ QUICK_SECONDS = 2.0
 
 #: What SQLite calls, where there is one.
 _WRITE_OUT = getattr(os, "fdatasync", os.fsync)
+
+#: A folder whose files lie in memory, where there is one.
+_MEMORY = Path("/dev/shm")  # noqa: S108 -- not ours to choose, and what is made in it has a name of its own
 
 STREAMS = 100
 RESERVATIONS = 500
@@ -190,24 +193,32 @@ def _open(client: openai.OpenAI) -> float:
 
 
 def _sqlite(_seconds: float) -> Iterator[Result]:
-    """On the disk of the temporary folder, which is asked twice whether it has written: that is most of the time."""
+    """The work, on a file system in memory; and on the disk, which is asked twice whether it has written."""
+    if _MEMORY.is_dir():
+        with tempfile.TemporaryDirectory(dir=_MEMORY) as folder:
+            yield Result(
+                "SQLite: reserving and settling, in memory", _ledger(folder), None, "us", SQLITE_TARGET_US
+            )
     with tempfile.TemporaryDirectory() as folder:
-        store = SQLiteStore(Path(folder) / "ledger.db")
-        taken = [_reserved(store, f"hold-{at}") for at in range(RESERVATIONS)]
-        store.close()
+        yield Result("SQLite: the same on the disk", _ledger(folder), None, "us")
         waits = [_written(Path(folder) / "bare") for _ in range(RESERVATIONS)]
-    cpu, wall = (median(times) * 1e6 for times in zip(*taken, strict=True))
-    yield Result("SQLite: reserving and settling, CPU", cpu, None, "us", SQLITE_TARGET_US)
-    yield Result("SQLite: the same on the clock", wall, None, "us")
-    yield Result("  of which waiting for the disk, twice", median(waits) * 2e6, None, "us")
+    yield Result("  where to wait for it twice takes", median(waits) * 2e6, None, "us")
 
 
-def _reserved(store: SQLiteStore, hold: str) -> tuple[float, float]:
+def _ledger(folder: str) -> float:
+    """Microseconds on the clock."""
+    store = SQLiteStore(Path(folder) / "ledger.db")
+    taken = [_reserved(store, f"hold-{at}") for at in range(RESERVATIONS)]
+    store.close()
+    return median(taken) * 1e6
+
+
+def _reserved(store: SQLiteStore, hold: str) -> float:
     charges = [Charge("ada", "2026-11", 10, 10**15), Charge("ada", "total", 10, 10**15)]
-    wall, cpu = perf_counter(), process_time()
+    began = perf_counter()
     store.reserve(hold, charges, 1e9, 1e9 + 60)
     store.settle(hold, [7, 7], 1e9 + 1)
-    return process_time() - cpu, perf_counter() - wall
+    return perf_counter() - began
 
 
 def _written(path: Path) -> float:
