@@ -94,9 +94,13 @@ class HeaderRule(dict[bytes, Fate]):
         self._plans: dict[tuple[bytes, ...], tuple[list[int], list[int], list[int]]] = {}
 
     def __missing__(self, name: bytes) -> Fate:
-        fate = self._judge(name.lower())
+        lowered = name.lower()
+        fate = self._judge(lowered)
+        # Bounded, and so are the warnings: who calls a server may make up names without end.
         if len(self) < _MOST_NAMES:
             self[name] = fate
+            if fate is Fate.DROP and lowered not in _PROVIDERS:
+                self._tell(lowered.decode("latin-1"))
         return fate
 
     def _judge(self, name: bytes) -> Fate:
@@ -106,13 +110,13 @@ class HeaderRule(dict[bytes, Fate]):
             return Fate.FRAMING
         if name in _ALLOWED or name in self._extra or name.startswith(_ALLOWED_PREFIXES):
             return Fate.KEEP
-        if name not in _PROVIDERS:
-            shown = name.decode("latin-1")
-            warn(
-                f"The header {shown!r} is not sent to {self._target}, because it may hold a key of the provider. "
-                f"If it is meant for the gateway, name it: headers=[{shown!r}].",
-            )
         return Fate.DROP
+
+    def _tell(self, name: str) -> None:
+        warn(
+            f"The header {name!r} is not sent to {self._target}, because it may hold a key of the provider. "
+            f"If it is meant for the gateway, name it: headers=[{name!r}].",
+        )
 
     def split(self, headers: Raw) -> Split:
         """Sort *headers* by what becomes of them."""
