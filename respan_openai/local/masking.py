@@ -46,11 +46,15 @@ _SECRETS: Final = frozenset({
     "credentials",
     "domainsecrets",
     "headers",
+    "key",
     "password",
     "secret",
     "token",
     "xapikey",
 })  # fmt: skip
+#: How a filter of ``file_search`` compares an attribute, of which its ``key`` is the name
+#: (openai/types/shared/comparison_filter.py).
+_COMPARISONS: Final = frozenset({"eq", "ne", "gt", "gte", "lt", "lte", "in", "nin"})
 _ADDRESSES: Final = frozenset({"endpoint", "server_url", "url"})
 
 #: In a JSON schema, what holds further schemas by names of the caller's.
@@ -75,10 +79,19 @@ def _items(given: object) -> object:
 
 def _shown(value: object, levels: int) -> object:
     if is_object(value) and levels:
-        return {name: _member(name, inner, levels - 1) for name, inner in value.items()}
+        spared = "key" if _is_comparison(value) else None
+        return {
+            name: inner if name == spared else _member(name, inner, levels - 1)
+            for name, inner in value.items()
+        }
     if is_list(value) and levels:
         return [_shown(inner, levels - 1) for inner in value]
     return MASK if is_object(value) or is_list(value) else value
+
+
+def _is_comparison(value: Mapping[str, object]) -> bool:
+    kind = value.get("type")
+    return value.keys() == {"key", "type", "value"} and isinstance(kind, str) and kind in _COMPARISONS
 
 
 def _member(name: str, value: object, levels: int) -> object:

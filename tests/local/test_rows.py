@@ -153,6 +153,8 @@ HANDED_OVER: list[dict[str, Any]] = [
     {"data_sources": [{"parameters": {"authentication": {"type": "api_key", "key": CANARY}}}]},
     {"plugins": [{"id": "web", "api_key": [CANARY]}]},
     {"tools": [{"type": "http", "apiKey": CANARY}]},
+    {"plugins": [{"type": "own", "key": CANARY, "value": 1}]},
+    {"data_sources": [{"type": "azure_search", "parameters": {"index_name": "i", "key": CANARY}}]},
     {"tools": [{"type": "http", "Authorization": CANARY}, {"type": "http", "x-api-key": CANARY}]},
     {"mcp_servers": [{"type": "url", "authorization_token": CANARY}]},
     {"input": [{"type": "tool_search_output", "tools": [{"type": "mcp", "authorization": CANARY}]}]},
