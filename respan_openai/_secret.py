@@ -66,7 +66,8 @@ class LateSecret(Secret):
             return self._ask()
         except Exception as exc:
             raise ConfigError(
-                f"The api_key function given to {self._what} failed with {type(exc).__name__}, so there is no key to send."
+                f"The api_key function given to {self._what} failed with {type(exc).__name__}, so there is no "
+                "key to send."
             ) from exc
 
     def identity(self) -> str:

@@ -273,7 +273,10 @@ class Cassette:
         raise self.raising(self._mismatch(taken, seen.masked))
 
     def _found(self, request: Any, call: Any, seen: Seen) -> Taken | Miss:
-        """The recording that answers *request*. Hardly a question holds a key, so they are learnt where it is missing."""
+        """The recording that answers *request*; where there is none, the keys in play are learnt first.
+
+        Hardly a question holds one.
+        """
         seen.masked = before = self._redactor.question(seen.question)
         taken = self._library.take(before)
         if isinstance(taken, Taken) or self._masked(request, call, seen) == before:
