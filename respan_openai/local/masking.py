@@ -91,7 +91,7 @@ def _shown(value: object, levels: int) -> object:
 
 def _is_comparison(value: Mapping[str, object]) -> bool:
     kind = value.get("type")
-    return value.keys() == {"key", "type", "value"} and isinstance(kind, str) and kind in _COMPARISONS
+    return {*value} == {"key", "type", "value"} and isinstance(kind, str) and kind in _COMPARISONS
 
 
 def _member(name: str, value: object, levels: int) -> object:
