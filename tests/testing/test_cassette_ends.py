@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import importlib
 import json
 import random
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import httpx2
 import openai
 import pytest
 
 from respan_openai import AsyncRespanTransport, Gateway, Hedge, Retry, wrap
 from respan_openai.testing import Cassette, CassetteMismatch, Options, cassette
-from tests.local_support import COMPLETION, answer, listening
+from tests.local_support import COMPLETION, FAMILIES, answer, listening
 from tests.testing.test_cassette import HELLO, KEY, NOWHERE, ask, client, numbered
 
 
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.local_support import Upstream
+
+
+#: What the installed SDK is built on.
+LIBRARY: Any = importlib.import_module(FAMILIES[0])
 
 
 BUSY = {"error": {"message": "busy"}}
@@ -211,7 +215,7 @@ def test_an_error_that_is_none_of_the_library(path: Path) -> None:
     def broken(_request: Any) -> Any:
         raise ZeroDivisionError
 
-    with httpx2.Client(transport=httpx2.MockTransport(broken)) as http:
+    with LIBRARY.Client(transport=LIBRARY.MockTransport(broken)) as http:
         asked = wrap(openai.OpenAI(api_key="k", http_client=http, max_retries=0), gateway=gateway_at(NOWHERE))
         with (
             pytest.raises(CassetteMismatch, match="ended with ZeroDivisionError"),
@@ -374,17 +378,17 @@ def test_a_body_that_can_only_be_awaited(path: Path) -> None:
     """It is read before it is compared, and sent from memory then."""
     received: list[bytes] = []
 
-    async def respond(request: httpx2.Request) -> httpx2.Response:
+    async def respond(request: Any) -> Any:
         received.append(await request.aread())
-        return httpx2.Response(200, json=COMPLETION)
+        return LIBRARY.Response(200, json=COMPLETION)
 
     async def said(mode: str, text: str) -> int:
         async def body() -> AsyncIterator[bytes]:
             yield b'{"model":"m","messages":'
             yield json.dumps([{"role": "user", "content": text}]).encode() + b"}"
 
-        transport = AsyncRespanTransport(httpx2.MockTransport(respond), gateway=gateway_at(NOWHERE))
-        async with httpx2.AsyncClient(transport=transport) as http:
+        transport = AsyncRespanTransport(LIBRARY.MockTransport(respond), gateway=gateway_at(NOWHERE))
+        async with LIBRARY.AsyncClient(transport=transport) as http:
             with cassette(path, mode=mode):
                 answered = await http.post("https://api.openai.com/v1/chat/completions", content=body())
                 return answered.status_code
