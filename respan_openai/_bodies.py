@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from ._clock import now
 from ._core.steps import TooLarge
 from ._families import family_of
 
@@ -26,6 +27,17 @@ _ENCODING = "content-encoding"
 _WIRE = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
 
 
+class Alarm(Protocol):
+    """Whoever sees to it that a body ends in time."""
+
+    #: From this time on it wants to know of each chunk.
+    due: float
+
+    def passed(self) -> None:
+        """A chunk came; raises if that is too late."""
+        ...
+
+
 class _Classes(NamedTuple):
     bounded: type[Any]
     guarded: type[Any]
@@ -36,26 +48,27 @@ def _classes(family: Any) -> _Classes:  # noqa: C901 -- classes, whose methods i
     class Bounded(family.SyncByteStream, family.AsyncByteStream):  # type: ignore[misc]
         """A stream that ends when it has become too large."""
 
-        def __init__(self, stream: Any, limit: int, passed: Callable[[], None] | None) -> None:
+        def __init__(self, stream: Any, limit: int, alarm: Alarm | None) -> None:
             self._stream = stream
-            self._left = limit
-            self._passed = passed
-
-        def _check(self, chunk: bytes) -> None:
-            self._left -= len(chunk)
-            if self._left < 0:
-                raise TooLarge
-            if self._passed is not None:
-                self._passed()
+            self._limit = limit
+            self._alarm = alarm
 
         def __iter__(self) -> Iterator[bytes]:
+            left, alarm = self._limit, self._alarm
             for chunk in self._stream:
-                self._check(chunk)
+                left -= len(chunk)
+                if left < 0:
+                    raise TooLarge
+                if alarm is not None and now() > alarm.due:
+                    alarm.passed()
                 yield chunk
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
+            left = self._limit
             async for chunk in self._stream:
-                self._check(chunk)
+                left -= len(chunk)
+                if left < 0:
+                    raise TooLarge
                 yield chunk
 
         def close(self) -> None:
@@ -142,9 +155,9 @@ def _classes(family: Any) -> _Classes:  # noqa: C901 -- classes, whose methods i
     return _Classes(Bounded, Guarded)
 
 
-def bound(response: Any, limit: int, passed: Callable[[], None] | None = None) -> None:
-    """Let the body of *response*, which is not read yet, end beyond *limit* bytes; *passed* is told of each chunk."""
-    response.stream = _classes(family_of(response)).bounded(response.stream, limit, passed)
+def bound(response: Any, limit: int, alarm: Alarm | None = None) -> None:
+    """Let the body of *response*, which is not read yet, end beyond *limit* bytes, and *alarm* know when it is slow."""
+    response.stream = _classes(family_of(response)).bounded(response.stream, limit, alarm)
 
 
 def is_packed(response: Any) -> bool:

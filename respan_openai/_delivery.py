@@ -61,7 +61,27 @@ def answer_of(request: Any, trace: Trace, outcome: Outcome) -> Any:
     trace.deliver(outcome.tried, response.headers)
     if UNPACKED in response.extensions:
         response = whole(response, response.extensions.pop(UNPACKED))
+    if outcome.read is not None and outcome.read.found is not None:
+        response.json = _Parsed(outcome.read.found, outcome.body)
     return dressed(response, request, trace)
+
+
+class _Parsed:
+    """The ``json()`` of an answer that was parsed already, which costs as much as all else that is done with it.
+
+    Whoever asks first gets what there is, and may do with it what he likes; others get it parsed anew.
+    """
+
+    __slots__ = ("_body", "_left")
+
+    def __init__(self, found: Any, body: bytes) -> None:
+        self._left = iter((found,))  # taken by one thread only
+        self._body = body
+
+    def __call__(self, **options: Any) -> Any:
+        """As ``Response.json``."""
+        found = None if options else next(self._left, None)
+        return json.loads(self._body, **options) if found is None else found
 
 
 def stream_of(

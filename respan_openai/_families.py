@@ -155,10 +155,9 @@ def without_cookies(response: Any, jar: Any = None) -> Any:
 
 def body_in_memory(request: Any) -> bytes | None:
     """The request's body if it can be read any number of times; ``None`` for multipart and generators."""
-    family = family_of(request)
     try:
         return request.content  # type: ignore[no-any-return]
-    except family.RequestNotRead:
+    except family_of(request).RequestNotRead:
         return None
 
 

@@ -16,6 +16,7 @@ import socket
 import threading
 from contextlib import suppress
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
@@ -26,6 +27,8 @@ from ._core.steps import (
     DRAW,
     NOW,
     REPLAY,
+    Ask,
+    Came,
     Close,
     Next,
     Overdue,
@@ -38,11 +41,11 @@ from ._core.steps import (
 )
 from ._drive import adrive, drive
 from ._families import Late, rebuilt
-from ._tapes import OVERDUE, UNTIL, asent, sent, skips_waits
+from ._tapes import OVERDUE, UNTIL, asent, decks, sent, skips_waits
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Self
 
 
@@ -76,8 +79,9 @@ class _Performer:
         self._request = request
         self._send_on = send
         self._mark = mark
-        self._timeout: dict[str, float | None] = _NO_TIMEOUT
-        self._sent: dict[str, Any] = {}  # extensions of the newest request
+        self._own: dict[str, float | None] = request.extensions.get("timeout", _NO_TIMEOUT)
+        self._timeout = self._own  # of the newest request, as are its extensions
+        self._sent: dict[str, Any] = {}
 
     def __call__(self, step: Any) -> Any:
         if step is NOW:
@@ -88,8 +92,8 @@ class _Performer:
             return self._replay()
         return getattr(self, _BY[type(step)])(step)
 
-    def _rebuilt(self, step: Send) -> Any:
-        own = self._request.extensions.get("timeout", _NO_TIMEOUT)
+    def _rebuilt(self, step: Ask | Send) -> Any:
+        own = self._own
         self._timeout = timeout = dict(own)
         if step.until is not None:
             left = step.until - now()
@@ -98,11 +102,13 @@ class _Performer:
             for name, seconds in own.items():
                 if seconds is None or seconds > left * _SLACK:
                     timeout[name] = left
-        return rebuilt(self._request, step.outgoing, self._mark, timeout)
+        request = rebuilt(self._request, step.outgoing, self._mark, timeout)
+        self._sent = request.extensions
+        return request
 
-    def _head_came(self, step: Send) -> None:
+    def _head_came(self, step: Ask | Send) -> None:
         # The library looks here again when it begins to read the body (httpcore, ``_receive_response_body``).
-        read = self._request.extensions.get("timeout", _NO_TIMEOUT).get("read")
+        read = self._own.get("read")
         self._timeout["read"] = (
             step.idle if read is None or (step.idle is not None and step.idle < read) else read
         )
@@ -123,7 +129,10 @@ class _Performer:
         """What to raise when the time is over, *left* seconds ago (negative)."""
         return Overdue()
 
-    def _send(self, step: Send) -> Any:
+    def _send(self, step: Ask | Send) -> Any:
+        raise NotImplementedError
+
+    def _ask(self, step: Ask) -> Any:
         raise NotImplementedError
 
     def _read(self, step: Read) -> Any:
@@ -172,6 +181,7 @@ class _Performer:
 
 
 _BY: dict[type, str] = {
+    Ask: "_ask",
     Send: "_send",
     Read: "_read",
     Next: "_next",
@@ -185,27 +195,50 @@ _BY: dict[type, str] = {
 class Blocking(_Performer):
     """For ``Client`` and transports of its kind."""
 
-    def _send(self, step: Send) -> Any:
+    def _send(self, step: Ask | Send) -> Any:
         request = self._rebuilt(step)
-        self._sent = request.extensions
-        response = self._past_cassettes(partial(self._send_on, step.place), request, step)
+        if decks:
+            response = self._past_cassettes(partial(self._send_on, step.place), request, step)
+        else:
+            response = self._send_on(step.place, request)
         self._head_came(step)
         return response
 
+    def _ask(self, step: Ask) -> Came:
+        response = self._send(step)
+        if not 200 <= response.status_code < 300:
+            return Came(response)
+        try:
+            body = self._whole(response, step.limit, step.until)
+        except BaseException as exc:
+            return Came(response, error=exc)
+        return Came(response, body, now())
+
     def _read(self, step: Read) -> bytes:
-        response: Any = step.answer
-        left = self._shorten(step.until)
-        alarm = _Alarm(response, step.until, self._timeout["read"], self._sent)
-        bound(response, step.limit, alarm.passed if left is not None else None)
-        with alarm:
-            return _joined(response.iter_bytes(), step) if is_packed(response) else response.read()
+        return self._whole(step.answer, step.limit, step.until)
+
+    def _whole(self, response: Any, limit: int, until: float | None) -> bytes:
+        self._shorten(until)
+        alarm = _Alarm(response, until, self._timeout["read"], self._sent)
+        bound(response, limit, alarm)
+        try:
+            body: bytes = _joined(response, limit) if is_packed(response) else response.read()
+        except BaseException as exc:
+            alarm.end(exc)
+            raise
+        alarm.end()
+        return body
 
     def _next(self, step: Next) -> bytes | None:
         chunks = chunks_of(step.answer, awaited=False)
         alarm = _Alarm(step.answer, step.until, self._timeout["read"], self._sent)
         alarm.passed()
-        with alarm:
+        try:
             chunk: bytes | None = next(chunks, None)
+        except BaseException as exc:
+            alarm.end(exc)
+            raise
+        alarm.end()
         if chunk is None:
             self._close(Close(step.answer))  # gives the connection back
         return chunk
@@ -213,7 +246,7 @@ class Blocking(_Performer):
     def _close(self, step: Close) -> None:
         cast("Any", step.answer).close()
 
-    def _past_cassettes(self, send: Callable[[Any], Any], request: Any, step: Send) -> Any:
+    def _past_cassettes(self, send: Callable[[Any], Any], request: Any, step: Ask | Send) -> Any:
         return sent(send, request, step.call, step.place.name)
 
     def _sleep(self, step: Sleep) -> None:
@@ -236,19 +269,42 @@ class Blocking(_Performer):
 class Awaiting(_Performer):
     """For ``AsyncClient`` and transports of its kind, on asyncio and trio."""
 
-    async def _send(self, step: Send) -> Any:
+    def _send(self, step: Ask | Send) -> Any:
+        return self._in_time(step.until, partial(self._sent_on, step))
+
+    async def _sent_on(self, step: Ask | Send) -> Any:
         request = self._rebuilt(step)
         request.extensions[UNTIL] = step.until
-        past = partial(self._past_cassettes, partial(self._send_on, step.place), request, step)
-        response = await self._in_time(step.until, past)
+        if decks:
+            response = await self._past_cassettes(partial(self._send_on, step.place), request, step)
+        else:
+            response = await self._send_on(step.place, request)
         self._head_came(step)
         return response
 
-    async def _read(self, step: Read) -> bytes:
-        self._shorten(step.until)
-        bound(step.answer, step.limit)
-        body: bytes = await self._in_time(step.until, partial(_read_all, step))
-        return body
+    async def _ask(self, step: Ask) -> Came:
+        heads: list[Any] = []
+        try:
+            return await self._in_time(step.until, partial(self._asked, step, heads))  # type: ignore[no-any-return]
+        except BaseException as exc:
+            if not heads:
+                raise
+            return Came(heads[0], error=exc)
+
+    async def _asked(self, step: Ask, heads: list[Any]) -> Came:
+        response = await self._sent_on(step)
+        heads.append(response)
+        if not 200 <= response.status_code < 300:
+            return Came(response)
+        return Came(response, await self._whole(response, step.limit, step.until), now())
+
+    def _read(self, step: Read) -> Any:
+        return self._in_time(step.until, partial(self._whole, step.answer, step.limit, step.until))
+
+    async def _whole(self, response: Any, limit: int, until: float | None) -> bytes:
+        self._shorten(until)
+        bound(response, limit)
+        return await _ajoined(response, limit) if is_packed(response) else await response.aread()
 
     async def _next(self, step: Next) -> bytes | None:
         chunks = chunks_of(step.answer, awaited=True)
@@ -260,7 +316,7 @@ class Awaiting(_Performer):
     async def _close(self, step: Close) -> None:
         await cast("Any", step.answer).aclose()
 
-    async def _past_cassettes(self, send: Callable[[Any], Any], request: Any, step: Send) -> Any:
+    async def _past_cassettes(self, send: Callable[[Any], Any], request: Any, step: Ask | Send) -> Any:
         return await asent(send, request, step.call, step.place.name)
 
     async def _sleep(self, step: Sleep) -> None:
@@ -292,31 +348,28 @@ class Awaiting(_Performer):
         return Late() if left < -_LATE_SECONDS else Overdue()
 
 
-async def _read_all(step: Read) -> bytes:
-    response: Any = step.answer
-    if not is_packed(response):
-        return await response.aread()  # type: ignore[no-any-return]
+async def _ajoined(response: Any, limit: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
     async for chunk in response.aiter_bytes():
-        size = _counted(size, chunk, step)
+        size = _counted(size, chunk, limit)
         chunks.append(chunk)
     return _unpacked(response, chunks)
 
 
-def _joined(body: Iterator[bytes], step: Read) -> bytes:
+def _joined(response: Any, limit: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
-    for chunk in body:
-        size = _counted(size, chunk, step)
+    for chunk in response.iter_bytes():
+        size = _counted(size, chunk, limit)
         chunks.append(chunk)
-    return _unpacked(step.answer, chunks)
+    return _unpacked(response, chunks)
 
 
-def _counted(size: int, chunk: bytes, step: Read) -> int:
+def _counted(size: int, chunk: bytes, limit: int) -> int:
     # An answer of 300 KB can unpack to 300 MB, so what is counted is what it unpacks to.
     size += len(chunk)
-    if size > step.limit:
+    if size > limit:
         raise TooLarge
     return size
 
@@ -332,7 +385,7 @@ class _Alarm:
     The timer is started only when a read is slow enough to need it: it is a thread.
     """
 
-    __slots__ = ("_rang", "_read", "_sent", "_stream", "_timer", "_until")
+    __slots__ = ("_rang", "_read", "_sent", "_stream", "_timer", "_until", "due")
 
     def __init__(self, response: Any, until: float | None, read: float | None, sent: dict[str, Any]) -> None:
         # Not the response, whose body knows the alarm: each call would leave a circle to the garbage collector.
@@ -342,6 +395,8 @@ class _Alarm:
         self._sent = sent
         self._timer: threading.Timer | None = None
         self._rang = False
+        # Before then, the library's own timeout ends a read in time.
+        self.due = inf if until is None else -inf if read is None else until - read / _SLACK
 
     def passed(self) -> None:
         """Something came, or is about to be waited for.
@@ -368,10 +423,12 @@ class _Alarm:
                 # Past ssl.SSLSocket, whose own shutdown() takes the TLS state from under the blocked read.
                 socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
-    def __enter__(self) -> None:
-        return None
+    def end(self, error: BaseException | None = None) -> None:
+        """The read is over, by *error* if it failed.
 
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        Raises:
+            Overdue: if it failed, or came to its end, because the connection was shut down.
+        """
         if self._timer is not None:
             self._timer.cancel()
         if self._rang and (error is None or isinstance(error, Exception)):

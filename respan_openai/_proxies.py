@@ -245,18 +245,29 @@ def _is_child(static: object) -> bool:
 
 def _made_property(name: str, cls: type, static: object) -> property:
     is_method = callable(static)
+    # Looked for as an attribute of the class, a cached_property runs code of its own.
+    places = [vars(each) for each in cls.__mro__[: _place_of(name, cls) + 1]]
+    own, nearer = places[-1], places[:-1]
 
     def made(self: Any) -> Any:
         # An attribute of a proxy with __getattr__ takes as long as all else here, so each is asked for once.
         known = self._self_made.get(name)
         # Another function on the class or the instance than when this was written: somebody traces or mocks it.
-        if getattr(cls, name) is not static or (is_method and name in vars(self.__wrapped__)):
+        if (
+            own.get(name) is not static
+            or (nearer and any(name in each for each in nearer))
+            or (is_method and name in vars(self.__wrapped__))
+        ):
             return self._self_make(name)
         if known is None:
             known = self._self_made[name] = self._self_make(name)
         return known
 
     return property(made)
+
+
+def _place_of(name: str, cls: type) -> int:
+    return next(at for at, each in enumerate(cls.__mro__) if name in vars(each))
 
 
 class WrappedClient(_Resource):

@@ -142,7 +142,7 @@ class Shim:
                 raise
             return stand_in
         if outcome.over and (outcome.watch is None or outcome.verdict is not None):
-            self._end(trace, trace.delivered, received=outcome.tried.received)
+            self._end(trace, trace.tried[-1].ended, received=outcome.tried.received)
         return response
 
     def _is_enough(self, outcome: Outcome) -> bool:

@@ -68,29 +68,30 @@ class Deck(Protocol):
         ...
 
 
-_decks: list[Deck] = []
+#: Those in force, the newest last.
+decks: Final[list[Deck]] = []
 
 
 def push(deck: Deck) -> None:
     """Let *deck* stand in front of the network."""
-    _decks.append(deck)
+    decks.append(deck)
 
 
 def remove(deck: Deck) -> None:
     """Take *deck* away, wherever in the stack it lies; harmless if it is not there."""
-    _decks[:] = [each for each in _decks if each is not deck]
+    decks[:] = [each for each in decks if each is not deck]
 
 
 def skips_waits() -> bool:
     """Whether the newest cassette lets nobody wait between attempts: what comes next is known."""
-    return bool(_decks) and _decks[-1].skips_waits
+    return bool(decks) and decks[-1].skips_waits
 
 
 def sent(send: Callable[[Any], Any], request: Any, call: Any = None, name: str | None = None) -> Any:
     """What ``send(request)`` returns, or what the newest cassette has in its place."""
-    if not _decks:
+    if not decks:
         return send(request)
-    shot = _decks[-1].take(request, call, name)
+    shot = decks[-1].take(request, call, name)
     if shot.is_live is False:
         if shot.delay:
             sleep(shot.delay)
@@ -107,11 +108,11 @@ async def asent(
     send: Callable[[Any], Awaitable[Any]], request: Any, call: Any = None, name: str | None = None
 ) -> Any:
     """Same as :func:`sent`, awaited."""
-    if not _decks:
+    if not decks:
         return await send(request)
     if not hasattr(request.stream, "__iter__"):
         await request.aread()  # what is asked must be known, and is sent from memory then
-    shot = _decks[-1].take(request, call, name)
+    shot = decks[-1].take(request, call, name)
     if shot.is_live is False:
         if shot.delay:
             await asleep(shot.delay)

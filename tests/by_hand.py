@@ -18,6 +18,8 @@ from respan_openai._core.steps import (
     DRAW,
     NOW,
     REPLAY,
+    Ask,
+    Came,
     Close,
     Next,
     Overdue,
@@ -242,6 +244,7 @@ class Drive:
         self._took = took
         self._replay = replay
         self._handlers: dict[Any, Callable[[Any], Any]] = {
+            Ask: self._ask,
             Send: self._send,
             Read: self._read,
             Next: self._next,
@@ -310,7 +313,17 @@ class Drive:
             assert not isinstance(step, Close) or step.answer in self.open
             self.steps.append(step)
 
-    def _send(self, step: Send) -> Answer:
+    def _ask(self, step: Ask) -> Came:
+        answer = self._send(step)
+        if not 200 <= answer.status_code < 300:
+            return Came(answer)
+        try:
+            body = self._read(Read(answer, step.limit, step.until))
+        except BaseException as exc:
+            return Came(answer, error=exc)
+        return Came(answer, body, self.now)
+
+    def _send(self, step: Send | Ask) -> Answer:
         self.now += self._took
         self._check(step.until)
         if not self._answers:
@@ -367,7 +380,7 @@ class Drive:
     @property
     def asked(self) -> list[str]:
         """Who was sent a request, in order."""
-        return [step.place.name for step in self.of(Send)]
+        return [step.place.name for step in self.of(Send, Ask)]
 
     @property
     def waits(self) -> list[float]:

@@ -14,7 +14,7 @@ from .call import Mode, parse_object
 from .judge import Fault, judge_answer, judge_body, judge_error, judge_fault
 from .origin import same_origin
 from .sse import Watch
-from .steps import NOW, REPLAY, Close, Next, Read, Send
+from .steps import NOW, REPLAY, Ask, Close, Next, Read, Send
 from .trace import Tried
 
 
@@ -139,23 +139,26 @@ class Asking:
 
 def attempt(asking: Asking) -> Generator[Any, Any, Outcome]:
     """Ask once."""
-    outgoing = asking.target.build(asking.call)
+    target, call, plan = asking.target, asking.call, asking.plan
+    outgoing = target.build(call)
     asking.model = outgoing.model
+    over = None
     try:
-        asking.answer = answer = yield Send(
-            asking.target, outgoing, asking.until, asking.plan.timeouts.idle, asking.call
-        )
-        if answer.status_code in _REDIRECTS and asking.call.follow_redirects:
-            outcome = yield from _redirected(asking, outgoing, answer)
+        if call.mode is _WHOLE:
+            came = yield Ask(target, outgoing, plan.limits.body, asking.until, plan.timeouts.idle, call)
+            asking.answer, body, over, error = came
+            if error is not None:
+                raise error  # noqa: TRY301 -- as if it were thrown in here
         else:
-            outcome = yield from _reading(asking, answer)
+            asking.answer, body = (yield Send(target, outgoing, asking.until, plan.timeouts.idle, call)), None
+        outcome = _judged(asking, body) if body is not None else (yield from _answered(asking, outgoing))
     except GeneratorExit:
         raise
     except BaseException as exc:
-        outcome = _broken(asking, exc)
+        outcome, over = _broken(asking, exc), None
         yield from asking.give_back()
-    outcome.target = asking.target
-    outcome.tried = _tried(asking, outcome, (yield NOW))
+    outcome.target = target
+    outcome.tried = _tried(asking, outcome, over or (yield NOW))
     return outcome
 
 
@@ -189,6 +192,14 @@ def _tried(asking: Asking, outcome: Outcome, now: float) -> Tried:
 # -- what an answer is
 
 
+def _answered(asking: Asking, outgoing: Outgoing) -> Generator[Any, Any, Outcome]:
+    """What comes of the head of an answer to *outgoing*."""
+    answer: Any = asking.answer
+    if answer.status_code in _REDIRECTS and asking.call.follow_redirects:
+        return _redirected(asking, outgoing, answer)
+    return _reading(asking, answer)
+
+
 def _reading(asking: Asking, answer: Answer) -> Generator[Any, Any, Outcome]:
     """How *answer* is read, as far as its call wants it read, and what comes of it."""
     mode = asking.call.mode
@@ -207,9 +218,14 @@ def _unread(_asking: Asking, answer: Answer) -> Generator[Any, Any, Outcome]:
 
 
 def _whole(asking: Asking, answer: Answer) -> Generator[Any, Any, Outcome]:
-    body = yield Read(answer, asking.plan.limits.body, asking.until)
-    asking.answer = None
+    return _judged(asking, (yield Read(answer, asking.plan.limits.body, asking.until)))
+
+
+def _judged(asking: Asking, body: bytes) -> Outcome:
+    """What an answer is whose whole *body* is known."""
     call = asking.call
+    answer: Any = asking.answer
+    asking.answer = None
     reading = judge_body(
         call.path,
         answer.headers.get("content-type") if call.path.startswith("/audio/") else None,

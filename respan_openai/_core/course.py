@@ -108,8 +108,9 @@ class Course:
     def first(self, now: float) -> Asking:
         """Ask the preferred target if it is well, else the first other that is, else the preferred one, once."""
         preferred = self.plan.targets[0]
-        if self.enter(preferred.health(self.call), now):
-            return self.asking(preferred, now)
+        health = preferred.health(self.call)
+        if self.enter(health, now):
+            return self.asking(preferred, now, health=health)
         if not self.controls.stays:
             for target in self._others(self.plan.targets[1:]):
                 if self.enter_other(target, now):
@@ -151,9 +152,11 @@ class Course:
             self.waiting.wait_out()
             self.waiting = None
 
-    def asking(self, target: Target, now: float, wait: float = 0.0) -> Asking:
+    def asking(
+        self, target: Target, now: float, wait: float = 0.0, *, health: Health | None = None
+    ) -> Asking:
         """What the attempt at *target* that begins at *now*, after *wait* seconds, needs to know. It is counted."""
-        self.health = health = target.health(self.call)
+        self.health = health = health or target.health(self.call)
         asked = self.asked.get(target, 0)
         self.asked[target] = asked + 1
         return Asking(

@@ -483,12 +483,14 @@ class Read(NamedTuple):
         usage: The answer's ``usage`` object, if it has one.
         model: The model that the answer names.
         flags: What makes an answer that is delivered doubtful: see :func:`flags_of`.
+        found: All of an answer that is JSON, for whoever wants it parsed; nothing else here is part of it.
     """
 
     verdict: Verdict | None
     usage: Object | None = None
     model: str | None = None
     flags: tuple[str, ...] = ()
+    found: Object | None = None
 
 
 def _no_header(_name: str) -> str | None:
@@ -533,9 +535,14 @@ def judge_body(
         return Read(judge_error(error, header, gateway=gateway, wait_cap=wait_cap))
     if path == "/chat/completions" and not isinstance(found.get("choices"), list):
         return _no_answer("no choices", status, own=not gateway or header(_LOG_ID) is None)
-    model = found.get("model")
-    usage = _object(found.get("usage")) or None
-    return Read(None, usage, model if isinstance(model, str) else None, flags_of(path, found))
+    model, usage = found.get("model"), found.get("usage")
+    return Read(
+        None,
+        {**usage} if usage and isinstance(usage, _DICT) else None,
+        model if isinstance(model, str) else None,
+        flags_of(path, found),
+        found if look is _json else None,
+    )
 
 
 #: How an answer ends that is whole; other words are shown only if they are known.
@@ -553,19 +560,19 @@ def flags_of(path: str, found: Object) -> tuple[str, ...]:
         return () if found.get("status", "completed") == "completed" else ("unfinished",)
     if path != "/chat/completions":
         return ()
-    choices = map(_object, _list(found.get("choices")))
-    flags = [flag for choice in choices if not _is_plain(choice) for flag in _doubts(choice)]
-    return tuple(dict.fromkeys(flags))
+    choices, flags = found.get("choices"), dict[str, None]()
+    for choice in choices if isinstance(choices, _LIST) else ():
+        if not _is_plain(choice):
+            flags |= dict.fromkeys(_doubts(_object(choice)))
+    return tuple(flags)
 
 
-def _is_plain(choice: Object) -> bool:
+def _is_plain(choice: Any) -> bool:
     """Whether *choice* is a text that came to its end, as most are: there is no doubt about it then."""
-    message = _object(choice.get("message"))
-    return (
-        choice.get("finish_reason") == "stop"
-        and bool(message.get("content"))
-        and not message.get("tool_calls")
-    )
+    if not isinstance(choice, _DICT) or choice.get("finish_reason") != "stop":
+        return False
+    message = choice.get("message")
+    return isinstance(message, _DICT) and bool(message.get("content")) and not message.get("tool_calls")
 
 
 def end_flag(reason: object) -> str | None:

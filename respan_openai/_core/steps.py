@@ -85,6 +85,38 @@ class Send(NamedTuple):
     call: Call | None = None
 
 
+class Ask(NamedTuple):
+    """Send, and read the whole body of a 2xx answer: both at once, as most calls need it. Answered with ``Came``.
+
+    Attributes:
+        place, outgoing, until, idle, call: As for ``Send``; *until* is for the body, too.
+        limit: As for ``Read``.
+    """
+
+    place: Place
+    outgoing: Outgoing
+    limit: int
+    until: float | None = None
+    idle: float | None = None
+    call: Call | None = None
+
+
+class Came(NamedTuple):
+    """What came of an ``Ask`` that got an answer; without one, what was raised is thrown.
+
+    Attributes:
+        answer: Its head.
+        body: All of it, unpacked; ``None`` if it is not read.
+        at: When it was whole.
+        error: What was raised while it was read.
+    """
+
+    answer: Answer
+    body: bytes | None = None
+    at: float = 0.0
+    error: BaseException | None = None
+
+
 class Read(NamedTuple):
     """Read the whole body. Answered with it, unpacked; thrown ``Overdue``, ``TooLarge`` or what was raised."""
 
@@ -167,4 +199,4 @@ class Race(NamedTuple):
     won: Callable[[Any], bool]
 
 
-Step = Now | Draw | Send | Read | Next | Close | Sleep | Replay | Tell | Race
+Step = Now | Draw | Ask | Send | Read | Next | Close | Sleep | Replay | Tell | Race

@@ -85,11 +85,6 @@ class Trace:
         at = self.tried.index(tried)
         self.tried[at] = tried._replace(meaning=Meaning.COMMITTED.value)
 
-    @property
-    def delivered(self) -> float:
-        """When it was clear what the last attempt had come to."""
-        return self.tried[-1].ended if self.tried else self.began
-
     def describe(self, headers: MutableMapping[str, str]) -> None:
         """Add to *headers* who answered, asked for which model, in how many attempts."""
         tried = self._delivered

@@ -13,7 +13,7 @@ from .._perform import Awaiting, Blocking
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .._core.steps import Send
+    from .._core.steps import Ask, Send
     from .flights import Flight
 
 
@@ -47,10 +47,10 @@ class LocalBlocking(Blocking):
             return step.flight.wait_blocking(step.seconds)
         return super().__call__(step)
 
-    def _rebuilt(self, step: Send) -> Any:
+    def _rebuilt(self, step: Ask | Send) -> Any:
         return _without_hooks(super()._rebuilt(step), self._mark)
 
-    def _past_cassettes(self, send: Callable[[Any], Any], request: Any, step: Send) -> Any:  # noqa: ARG002
+    def _past_cassettes(self, send: Callable[[Any], Any], request: Any, step: Ask | Send) -> Any:  # noqa: ARG002
         # A cassette stands in front of the gateway: what is behind it belongs to a call that it has seen.
         return send(request)
 
@@ -65,10 +65,10 @@ class LocalAwaiting(Awaiting):
             return step.flight.wait(step.seconds)
         return super().__call__(step)
 
-    def _rebuilt(self, step: Send) -> Any:
+    def _rebuilt(self, step: Ask | Send) -> Any:
         return _without_hooks(super()._rebuilt(step), self._mark)
 
-    async def _past_cassettes(self, send: Callable[[Any], Any], request: Any, step: Send) -> Any:  # noqa: ARG002
+    async def _past_cassettes(self, send: Callable[[Any], Any], request: Any, step: Ask | Send) -> Any:  # noqa: ARG002
         return await send(request)
 
 

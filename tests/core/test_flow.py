@@ -39,7 +39,20 @@ from respan_openai._core.course import FIRST_CONTENT_SECONDS, JITTER, MOST_ATTEM
 from respan_openai._core.flow import flow
 from respan_openai._core.judge import Fault, Meaning
 from respan_openai._core.plan import Controls
-from respan_openai._core.steps import DRAW, NOW, REPLAY, Close, Next, Overdue, Read, Send, Sleep, Tell
+from respan_openai._core.steps import (
+    DRAW,
+    NOW,
+    REPLAY,
+    Ask,
+    Came,
+    Close,
+    Next,
+    Overdue,
+    Read,
+    Send,
+    Sleep,
+    Tell,
+)
 from respan_openai._core.trace import Trace
 from respan_openai.policy import Breaker, Hedge, Limits, Retry, Timeouts
 
@@ -83,11 +96,10 @@ def test_a_whole_answer_step_by_step() -> None:
     asked = call(timeout=60.0)
     steps = flow(asked, rules, trace)
 
-    assert next(steps) == Send(target, target.build(asked), BEGAN + 60, rules.timeouts.idle, asked)
-    assert steps.send(answer) == Read(answer, rules.limits.body, BEGAN + 60)
-    assert steps.send(COMPLETION) is NOW
+    asks = Ask(target, target.build(asked), rules.limits.body, BEGAN + 60, rules.timeouts.idle, asked)
+    assert next(steps) == asks
     with pytest.raises(StopIteration) as stop:
-        steps.send(11.5)
+        steps.send(Came(answer, COMPLETION, 11.5))
 
     outcome = stop.value.value
     assert (outcome.answer, outcome.verdict, outcome.held, outcome.over) == (answer, None, [COMPLETION], True)
@@ -201,7 +213,7 @@ def test_a_delivered_answer_is_the_end() -> None:
     drive = run(plan(gateway(), provider()), call(), reply(500, OWN), ok(), ok())
 
     assert drive.asked == ["g", "p"]
-    assert drive.steps[-1] is NOW
+    assert isinstance(drive.steps[-1], Ask)
     with pytest.raises(StopIteration):
         next(drive.flow)
 
@@ -692,7 +704,7 @@ def test_only_streams_have_a_first_content(mode) -> None:
 
     drive = run(rules, call(mode, timeout=60.0), ok())
 
-    assert {step.until for step in drive.of(Send, Read)} == {BEGAN + 60}
+    assert {step.until for step in drive.of(Ask, Send)} == {BEGAN + 60}
 
 
 def test_a_stream_without_content_in_time() -> None:
@@ -1012,7 +1024,7 @@ def test_a_body_that_can_be_had_again() -> None:
     )
 
     assert drive.asked == ["g", "p", "p"]
-    assert [step.outgoing.body for step in drive.of(Send)] == [None, b"--b", b"--b"]
+    assert [step.outgoing.body for step in drive.of(Ask, Send)] == [None, b"--b", b"--b"]
     assert len(drive.of(type(REPLAY))) == 1
 
 
@@ -1332,7 +1344,7 @@ def test_a_probe_that_is_hedged_gives_its_place_up() -> None:
     race = next(steps)
     second = race.second(BEGAN + 1)
 
-    outcome = finished(second.steps, None, ok(), COMPLETION, BEGAN + 2)
+    outcome = finished(second.steps, None, Came(ok(), COMPLETION, BEGAN + 2))
     assert finished(steps, (None, outcome)) is outcome
 
     assert (target.known._probing, target.seen().state) == (False, "half-open")
@@ -1579,7 +1591,8 @@ def test_a_redirect_inside_the_origin(status) -> None:
 
     first, close, second, *_ = drive.steps
     assert close == Close(head)
-    assert second == first._replace(outgoing=first.outgoing._replace(url="https://g.example/other"))
+    outgoing = first.outgoing._replace(url="https://g.example/other")
+    assert second == Send(target, outgoing, first.until, first.idle, first.call)
     assert drive.asked == ["g", "g"]
     assert [(tried.number, tried.status) for tried in drive.attempts] == [(1, 200)]
     assert drive.outcome is not None
@@ -1701,7 +1714,7 @@ def test_a_redirect_of_a_body_that_is_not_in_memory(replay, asked) -> None:
     drive = run(plan(gateway()), call(body=None), moved(), ok(), replay=replay)
 
     assert drive.asked == asked
-    assert [step.outgoing.body for step in drive.of(Send)] == [None, replay][: len(asked)]
+    assert [step.outgoing.body for step in drive.of(Ask, Send)] == [None, replay][: len(asked)]
     assert drive.outcome is not None
     assert ("only once" in (drive.outcome.refused or "")) is (replay is None)
 
@@ -1729,7 +1742,7 @@ def test_a_long_error_is_closed_before_the_next_attempt() -> None:
 
     assert drive.closed == [answer]
     kinds = [type(step) for step in drive.steps]
-    assert kinds.index(Close) < kinds.index(Send, 1)
+    assert kinds.index(Close) < kinds.index(Ask, 1)
     assert drive.outcome is not None
     assert (drive.outcome.answer, drive.outcome.over) == (answer, True)
 

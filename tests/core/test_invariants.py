@@ -39,7 +39,7 @@ from respan_openai._core.course import MOST_ATTEMPTS
 from respan_openai._core.health import CAPACITY, REFILL, Entry, Health
 from respan_openai._core.judge import Fault
 from respan_openai._core.plan import Controls
-from respan_openai._core.steps import NOW, Close, Next, Read, Send, Sleep, Tell
+from respan_openai._core.steps import NOW, Ask, Close, Next, Read, Send, Sleep, Tell
 from respan_openai._core.trace import Trace
 from respan_openai.policy import Breaker, Retry, Timeouts
 
@@ -250,18 +250,15 @@ class World:
         """The newest step of a call is carried out, for better or worse."""
         running = self.running[which % len(self.running)]
         drive, step = running.drive, running.drive.steps[-1]
-        if isinstance(step, Send | Next | Read):
+        if isinstance(step, Ask | Send | Next | Read):
             self.now += took
         if isinstance(step, Sleep):
             self.now = max(self.now, running.sleeps_since + step.seconds)
         drive.draw = draw
-        if isinstance(step, Send):
-            self._answer(running, step, kind)
+        if isinstance(step, Ask | Send):
+            self._answer(running, step, kind, None if isinstance(step, Send) else broken)
         if broken is not None and isinstance(step, Next | Read):
-            running.awaited = None
-            running.marks |= {LOST} if broken in {Fault.READ, Fault.READ_TIMEOUT} else set()
-            running.marks |= {FINAL} if broken is Fault.LIMIT else set()
-            running.marks -= {PASSED_ON}  # whose failure it was stood in what did not come: the status counts
+            self._breaks(running, broken)
             if drive.steps[-1].answer.status_code >= 300:
                 running.marks -= {LOST, FINAL}  # its status says more
             self._driven(running, lambda: drive.throw(RAISED[broken]()))
@@ -272,9 +269,11 @@ class World:
         drive = running.drive
         if isinstance(step, Sleep):
             drive.now -= step.seconds  # which the drive adds
-        if step is NOW:
+        if step is NOW or isinstance(step, Ask):
             running.told = self.now
-        overdue = isinstance(step, Send | Next | Read) and step.until is not None and self.now >= step.until
+        overdue = (
+            isinstance(step, Ask | Send | Next | Read) and step.until is not None and self.now >= step.until
+        )
         if overdue:
             running.awaited = None
             running.marks |= {LOST} if not isinstance(step, Next) or step.answer.status_code < 300 else set()
@@ -282,7 +281,13 @@ class World:
             running.good = running.awaited
         drive.advance()
 
-    def _answer(self, running: Running, step: Send, kind: str) -> None:
+    def _breaks(self, running: Running, broken: Fault) -> None:
+        running.awaited = None
+        running.marks |= {LOST} if broken in {Fault.READ, Fault.READ_TIMEOUT} else set()
+        running.marks |= {FINAL} if broken is Fault.LIMIT else set()
+        running.marks -= {PASSED_ON}  # whose failure it was stood in what did not come: the status counts
+
+    def _answer(self, running: Running, step: Ask | Send, kind: str, broken: Fault | None) -> None:
         make, marks = REPLIES[kind]
         answer = make(running.mode)
         overdue = step.until is not None and self.now >= step.until
@@ -297,6 +302,9 @@ class World:
             running.marks |= {FINAL}
         else:
             running.marks |= marks & {LOST}
+        if broken is not None and isinstance(answer, Answer) and answer.status_code < 300:
+            answer.body = [RAISED[broken]()]
+            self._breaks(running, broken)
 
     def cancel(self, which: int, *, close: bool) -> None:
         """A call is given up, in one way or the other."""
@@ -326,7 +334,7 @@ class World:
     # --- what must hold ------------------------------------------------------
 
     def _check(self, running: Running, step: Any) -> None:
-        if isinstance(step, Send):
+        if isinstance(step, Ask | Send):
             self._check_send(running, step)
         elif isinstance(step, Sleep):
             running.sleeps_since = self.now
@@ -334,11 +342,11 @@ class World:
             assert running.good is None
         elif isinstance(step, Tell):
             self._check_tell(running, step)
-        if isinstance(step, Send | Read | Next) and running.until is not None:
+        if isinstance(step, Ask | Send | Read | Next) and running.until is not None:
             assert step.until is not None
             assert step.until <= running.until
 
-    def _check_send(self, running: Running, step: Send) -> None:
+    def _check_send(self, running: Running, step: Ask | Send) -> None:
         drive, target, tried = running.drive, step.place, running.drive.trace.tried
         retry = drive.plan.retry
         assert len(tried) < min(running.controls.attempts or retry.attempts, MOST_ATTEMPTS)
@@ -410,7 +418,7 @@ def shows_it(step: Any, mode: Mode) -> bool:
     """Whether an answer that is good is known to be one when *step* is carried out."""
     if isinstance(step, Next):
         return step.answer.body[:1] == [CONTENT]  # type: ignore[attr-defined]
-    return isinstance(step, Send) if mode is Mode.PASS else isinstance(step, Read)
+    return isinstance(step, Send) if mode is Mode.PASS else isinstance(step, Ask | Read)
 
 
 def is_answer(drive: Drive, number: int) -> bool:
@@ -497,7 +505,7 @@ class Flows(RuleBasedStateMachine):
         """Some steps, up to the next request."""
         running = self.world.running[which % len(self.world.running)]
         for number in range(steps):
-            if running.over or (number and isinstance(running.drive.steps[-1], Send)):
+            if running.over or (number and isinstance(running.drive.steps[-1], Ask | Send)):
                 break
             self.do("advance", self.world.running.index(running), kind, broken, draw, took)
 

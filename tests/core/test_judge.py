@@ -668,7 +668,7 @@ def test_an_answer(path, gateway) -> None:
     """No verdict, and what it holds of usage and model."""
     read = body_of(path, CHAT, gateway=gateway)
 
-    assert read._replace(flags=()) == Read(None, {"total_tokens": 3}, "m-1")
+    assert read._replace(flags=()) == Read(None, {"total_tokens": 3}, "m-1", found=CHAT)
 
 
 @pytest.mark.parametrize(
@@ -686,7 +686,7 @@ def test_an_answer(path, gateway) -> None:
 )
 def test_answers_that_are_delivered(said) -> None:
     """B6, B8: unusual, but what the SDK reads is the SDK's to read."""
-    assert body_of("/chat/completions", said)._replace(flags=()) == Read(None)
+    assert body_of("/chat/completions", said)._replace(flags=(), found=None) == Read(None)
 
 
 def _choice(finish_reason: object = "stop", **message: object) -> dict[str, object]:

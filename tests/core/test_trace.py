@@ -98,12 +98,6 @@ def test_nothing_is_told_of_an_answer_that_was_not_delivered() -> None:
     assert headers == {}
 
 
-def test_when_it_was_clear_what_came() -> None:
-    """The end of the last attempt, or the beginning of the call."""
-    assert trace_of().delivered == 10.0
-    assert trace_of(FAILED, ANSWERED).delivered == 12.5
-
-
 @pytest.mark.parametrize(
     ("error", "complete", "name"),
     [(None, True, None), (GeneratorExit(), False, None), (OSError(), False, "OSError")],

@@ -452,15 +452,15 @@ def test_a_marker_needs_no_fixture(project) -> None:
 
         @pytest.mark.respan_cassette
         def test_marked():
-            assert len(_tapes._decks) == 1
+            assert len(_tapes.decks) == 1
 
         @pytest.mark.respan_cassette
         class TestCase(unittest.TestCase):
             def test_in_unittest(self):
-                assert len(_tapes._decks) == 1
+                assert len(_tapes.decks) == 1
 
         def test_not_marked():
-            assert not _tapes._decks
+            assert not _tapes.decks
         """
     )
 
