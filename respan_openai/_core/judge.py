@@ -560,7 +560,8 @@ def flags_of(path: str, found: Object) -> tuple[str, ...]:
         return () if found.get("status", "completed") == "completed" else ("unfinished",)
     if path != "/chat/completions":
         return ()
-    choices, flags = found.get("choices"), dict[str, None]()
+    choices: Any = found.get("choices")
+    flags: dict[str, None] = {}
     for choice in choices if isinstance(choices, _LIST) else ():
         if not _is_plain(choice):
             flags |= dict.fromkeys(_doubts(_object(choice)))
