@@ -65,8 +65,8 @@ class Asked:
 
     def _is_clean(self, question: Question) -> bool:
         """Whether there is certainly nothing to replace: most requests are looked through in one go."""
-        texts = list[str]()
-        if self._names_places or question.query or question.headers or not _gather([*question], texts):
+        texts = None if self._names_places else _texts_in(question)
+        if texts is None:
             return False
         new = self._new(texts)
         # No form in which a text hides goes on beyond a zero.
@@ -183,30 +183,36 @@ def _is_field_of_secrets(name: str) -> bool:
     return is_field_of_secrets((name,))
 
 
-def _gather(value: object, texts: list[str]) -> bool:
-    """Add the strings in *value* to *texts*; false, and not all, if some must be looked at where they are."""
-    match value:
-        case str():
-            texts.append(value)
-            is_stream = "data:" in value and "\n" in value
-            return not is_stream and not value.lstrip().startswith(("{", "["))
-        case dict():
-            return _gather_fields(cast("Mapping[str, object]", value), texts)
-        case list() | Json():
-            return _gather_items(cast("Sequence[object]", value), texts)
-        case None | int() | float():  # before what takes long to tell
-            texts.extend([str(value)] if value and abs(value) >= SHORTEST_NUMBER else ())
-            return True
-        case Mapping():
-            return _gather_fields(cast("Mapping[str, object]", value), texts)
-        case _:
-            return not isinstance(value, Multipart | Raw)
+def _texts_in(question: Question) -> list[str] | None:
+    """All strings in *question*; ``None`` if some of it must be looked at where it is."""
+    texts: list[str] = []
+    # A function for each value would take longer than all that is done with it.
+    waiting: list[Any] = [*reversed(question)]
+    while waiting:
+        value = waiting.pop()
+        match value:
+            case str():
+                if value.lstrip().startswith(("{", "[")) or ("data:" in value and "\n" in value):
+                    return None
+                texts.append(value)
+            case None | int() | float():
+                if value and abs(value) >= SHORTEST_NUMBER:
+                    texts.append(str(value))
+            case list() | Json() | ():
+                waiting += reversed(value)
+            case dict():
+                if not _NAMES.issuperset(value) and not _is_harmless(value):
+                    return None
+                texts += value
+                waiting += reversed(value.values())
+            case _:
+                return None
+    return texts
 
 
-def _gather_fields(fields: Mapping[str, object], texts: list[str]) -> bool:
-    texts.extend(fields)
-    return not any(map(_is_field_of_secrets, fields)) and _gather_items(fields.values(), texts)
+#: Those that are in most questions.
+_NAMES: Final = frozenset({"content", "messages", "model", "role"})
 
 
-def _gather_items(items: Iterable[object], texts: list[str]) -> bool:
-    return all(_gather(item, texts) for item in items)
+def _is_harmless(names: Iterable[str]) -> bool:
+    return not any(map(_is_field_of_secrets, names))

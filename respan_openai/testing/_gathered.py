@@ -43,6 +43,8 @@ def gathered(body: Body, header: Callable[[str], str | None], params: Mapping[st
     """
     words = _words()
     fields = _fields_of(body)
+    if params is None and words.all_names.isdisjoint(fields) and {*map(header, words.carriers)} == {None}:
+        return Gathered(body, {})
     top = {name: value for name, value in fields.items() if name in words.names and _is_ours(name, value)}
     inner = {name: fields[name] for name in words.containers if is_object(fields.get(name))}
     lower = [inner[name] for name in reversed(words.containers) if name in inner]
@@ -54,6 +56,7 @@ def gathered(body: Body, header: Callable[[str], str | None], params: Mapping[st
 
 
 class _Words(NamedTuple):
+    all_names: frozenset[str]
     names: Container[str]
     containers: Sequence[str]
     carriers: Sequence[str]
@@ -66,7 +69,7 @@ def _words() -> _Words:
     # Late, because they bring the SDK along; kept, because to look for a module costs as much as a merge.
     from .._params import CARRIERS, CONTAINERS, LEGACY, NAMES, merge
 
-    return _Words(NAMES, CONTAINERS, CARRIERS, LEGACY, merge)
+    return _Words(NAMES | frozenset(CONTAINERS), NAMES, CONTAINERS, CARRIERS, LEGACY, merge)
 
 
 def _fields_of(body: Body) -> dict[str, Any]:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final
 
 from .._core.plain import is_list, is_object
-
-
-if TYPE_CHECKING:
-    pass
 
 
 __all__ = ["DEEPEST", "canonical", "is_deep", "plain", "short"]
@@ -37,12 +33,11 @@ def _inside(outer: Any) -> list[Any]:
 
 def plain(value: Any) -> Any:
     """A copy of *value* in dicts and lists; a float without a fraction as the integer that it is equal to."""
-    if isinstance(value, dict):
-        items = cast("dict[str, Any]", value).items()
+    if is_object(value):
         # Most values are strings, and not to call a function for each makes this twice as fast.
-        return {name: inner if isinstance(inner, str) else plain(inner) for name, inner in items}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in cast("list[Any]", value)]
+        return {name: inner if isinstance(inner, str) else plain(inner) for name, inner in value.items()}
+    if is_list(value) or isinstance(value, tuple):
+        return [plain(item) for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

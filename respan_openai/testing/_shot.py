@@ -32,7 +32,9 @@ class Playing:
 
     def __init__(self, request: Any, answer: Answer, options: Options, latency: float) -> None:
         self._request = request
-        self._answer = answer._replace(chunks=recut(answer.chunks, options.split))
+        if options.split != "recorded":
+            answer = answer._replace(chunks=recut(answer.chunks, options.split))
+        self._answer = answer
         head, self._delays = delays_of(self._answer, options)
         self.delay = latency + head
 

@@ -138,6 +138,8 @@ class Faults:
 
         The first that meets it, in the order in which they were given, and it counts as having happened.
         """
+        if not self._armed:
+            return None
         with self._lock:
             met = (each for each in self._armed if each.is_left and each.fault.meets(question, number))
             armed = next(met, None)

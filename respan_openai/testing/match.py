@@ -208,11 +208,11 @@ class _Shelf:
     """One sequence, with an index from keys to places in it."""
 
     def __init__(self, recorded: Sequence[Recorded], rules: Rules) -> None:
-        compared = [rules.compared(each.question) for each in recorded]
+        filed = [rules.filed(each.question) for each in recorded]
         self.recorded = recorded
         #: Method and path of each.
-        self.places = {each.request[:2] for each in compared}
-        self._keys = [each.key for each in compared]
+        self.places = {each.place for each in filed}
+        self._keys = [each.key for each in filed]
         self.counts = Counter(self._keys)
         self.last = {key: at for at, key in enumerate(self._keys)}
         self.rewind()

@@ -92,10 +92,14 @@ def _place(method: str, url_path: str) -> _Place:
 
 
 def _pairs(query: str) -> tuple[tuple[str, str], ...]:
+    if not query:
+        return ()
     pairs = parse_qsl(query, keep_blank_values=True, errors="surrogateescape")
     return tuple(sorted(pair for pair in pairs if pair[0] != "api-version"))
 
 
 def _kept(names: Iterable[str], header: Callable[[str], str | None]) -> tuple[tuple[str, str], ...]:
+    if not names:
+        return ()
     found = ((name, header(name)) for name in {name.lower() for name in names})
     return tuple(sorted((name, value) for name, value in found if value is not None))

@@ -38,7 +38,19 @@ class Compared(NamedTuple):
     @property
     def key(self) -> str:
         """A hash that is the same for questions that are the same."""
-        return hashlib.sha256(canonical(self).encode()).hexdigest()
+        return _hashed(canonical(self))
+
+
+class Filed(NamedTuple):
+    """Where a question is found.
+
+    Attributes:
+        key: A hash that is the same for questions that are the same.
+        place: Method and path.
+    """
+
+    key: str
+    place: tuple[str, str]
 
 
 class Rules:
@@ -89,22 +101,43 @@ class Rules:
 
     def key(self, question: Question) -> str:
         """A hash that is the same for questions that are the same."""
-        return self.compared(question).key
+        return self.filed(question).key
+
+    def filed(self, question: Question) -> Filed:
+        """Where *question* is found, as ``compared(question)`` has it."""
+        if self._normalize is None and not self._ignored:
+            text = canonical((_request_of(question), self._tree_of(question)))
+            # Mostly no number in it can be written in two ways, and a copy in which they are alike is not needed.
+            if ".0" not in text and "e+" not in text:
+                return Filed(_hashed(text), (question.method, question.path))
+        compared = self.compared(question)
+        return Filed(compared.key, compared.request[:2])
 
     def compared(self, question: Question) -> Compared:
         """What of *question* is compared under these rules."""
         if self._normalize is not None:
             question = _normalized(self._normalize, question)
-        body = question.body
-        tree = plain({
-            BODY: _body_of(body),
-            RESPAN: dict(question.respan),
-            QUERY: _grouped(question.query),
-            HEADER: {name: value for name, value in question.headers if name in self.headers},
-        })  # fmt: skip
+        tree = plain(self._tree_of(question))
         for ignored in self._ignored:
             tree = ignored.out_of(tree)
-        return Compared((question.method, question.path, type(body).__name__), tree)
+        return Compared(_request_of(question), tree)
+
+    def _tree_of(self, question: Question) -> dict[str, Any]:
+        query, headers = question.query, question.headers
+        return {
+            BODY: _body_of(question.body),
+            RESPAN: dict(question.respan),
+            QUERY: _grouped(query) if query else {},
+            HEADER: {name: value for name, value in headers if name in self.headers} if headers else {},
+        }
+
+
+def _request_of(question: Question) -> tuple[str, str, str]:
+    return question.method, question.path, type(question.body).__name__
+
+
+def _hashed(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _normalized(normalize: Callable[[Question], Question], question: Question) -> Question:
