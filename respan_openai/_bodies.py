@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ._clock import now
 from ._core.steps import TooLarge
-from ._families import family_of
+from ._families import family_of, has_header
 
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 #: Under this key an answer whose body is being read keeps its iterator.
 _CHUNKS = "respan_openai.chunks"
 
-_ENCODING = "content-encoding"
 #: Headers of a body as it was on the wire; untrue of one that was unpacked.
 _WIRE = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
 
@@ -163,7 +162,7 @@ def bound(response: Any, limit: int, alarm: Alarm | None = None) -> None:
 def is_packed(response: Any) -> bool:
     """Whether the body comes compressed, so that its bytes on the wire say nothing about its size."""
     headers = response.headers
-    return _ENCODING in headers and headers[_ENCODING] != "identity"
+    return has_header(headers, b"content-encoding") and headers["content-encoding"] != "identity"
 
 
 def chunks_of(response: Any, *, awaited: bool) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, cast
 
 import openai
@@ -13,7 +13,7 @@ from ._bodies import guarded, whole
 from ._context import TRACE, attach
 from ._core.judge import Fault
 from ._core.plain import as_object
-from ._families import distrust_in, family_of
+from ._families import distrust_in, family_of, line, set_headers
 from ._guard import Guard, RefusalGuard
 from ._params import CARRIERS
 from ._perform import UNPACKED
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ._core.call import Call
     from ._core.plan import Plan
     from ._core.trace import Trace
+    from ._families import Line
     from ._guard import Ended
 
 
@@ -122,8 +123,17 @@ def dressed(response: Any, request: Any, trace: Trace) -> Any:
     response.request = request
     response.next_request = None
     response.extensions[TRACE] = trace
-    trace.describe(response.headers)
+    set_headers(response.headers, _lines(*trace.told))
     return response
+
+
+@lru_cache(maxsize=256)
+def _lines(target: str | None, attempts: int, model: str | None) -> tuple[Line, ...]:
+    """The headers that tell who answered, in how many attempts, asked for which model."""
+    if target is None:
+        return ()
+    told = line("x-respan-target", target), line("x-respan-attempts", str(attempts))
+    return told if model is None else (*told, line("x-respan-model", model))
 
 
 def failure_of(request: Any, call: Call, trace: Trace, plan: Plan, outcome: Outcome, *, ended: Ended) -> Any:

@@ -11,6 +11,7 @@ import ssl
 import sys
 from contextlib import suppress
 from functools import lru_cache
+from operator import itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +23,15 @@ from .exceptions import ConfigError
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import httpx
     import httpx2
 
     from ._core.call import Outgoing, Raw
+
+    #: Name, name in lower case, value.
+    Line = tuple[bytes, bytes, bytes]
 
     class SyncTransport(httpx2.BaseTransport, httpx.BaseTransport): ...  # type: ignore[misc]
 
@@ -109,8 +113,7 @@ def rebuilt(
     request.__dict__.update(original.__dict__)
     request.url = _url(family, outgoing.url)
     request.headers = headers = _headers(family, outgoing.headers)
-    for name, value in outgoing.extra:
-        headers[name] = value
+    set_headers(headers, [line(name, value) for name, value in outgoing.extra])
     request.extensions = extensions
     return request
 
@@ -135,6 +138,41 @@ def _headers(family: Any, raw: Raw) -> Any:
     return family.Headers(made[1])
 
 
+def set_headers(headers: Any, lines: Sequence[Line]) -> None:
+    """Same as ``headers[name] = value`` for each of *lines*, which each looks through all headers for the name.
+
+    Where the class keeps them as both families do today, lines that are new are put behind the others.
+    """
+    if _is_usual(headers.__class__):
+        listed: list[Line] = headers._list  # noqa: SLF001 -- see _is_usual
+        if {*map(_LOWERED, lines)}.isdisjoint(map(_LOWERED, listed)):
+            listed += lines
+            return
+    for name, _, value in lines:
+        headers[name.decode()] = value.decode()
+
+
+def has_header(headers: Any, name: bytes) -> bool:
+    """Whether *name*, in lower case, is among *headers*; where they are usual, without a copy of all names."""
+    if _is_usual(headers.__class__):
+        return name in map(_LOWERED, headers._list)  # noqa: SLF001 -- see _is_usual
+    return name.decode() in headers
+
+
+def line(name: str, value: str) -> Line:
+    """A header as the families keep it."""
+    return name.encode(), name.lower().encode(), value.encode()
+
+
+_LOWERED = itemgetter(1)
+
+
+@lru_cache(maxsize=8)
+def _is_usual(cls: type) -> bool:
+    """Whether headers of *cls* are a list of name, lower-case name and value (httpx2/_models.py, ``Headers``)."""
+    return getattr(cls([(b"Ab", b"c")]), "_list", None) == [(b"Ab", b"ab", b"c")]
+
+
 def without_cookies(response: Any, jar: Any = None) -> Any:
     """*response* without ``Set-Cookie``, and *jar* without what it said: a jar knows hosts, but no ports and no keys.
 
@@ -142,7 +180,7 @@ def without_cookies(response: Any, jar: Any = None) -> Any:
         response: Just received.
         jar: ``Cookies`` of the client that received it; ``None`` if the client has not seen it yet.
     """
-    if "set-cookie" in response.headers:
+    if has_header(response.headers, b"set-cookie"):
         if jar is not None:
             said = family_of(response).Cookies()
             said.extract_cookies(response)

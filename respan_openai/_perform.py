@@ -99,9 +99,9 @@ class _Performer:
             left = step.until - now()
             if left <= 0:
                 raise self._overdue(left)
-            for name, seconds in own.items():
-                if seconds is None or seconds > left * _SLACK:
-                    timeout[name] = left
+            most = left * _SLACK
+            if None in own.values() or max(own.values(), default=0.0) > most:  # type: ignore[type-var, operator]
+                timeout |= {name: left for name, seconds in own.items() if seconds is None or seconds > most}
         request = rebuilt(self._request, step.outgoing, self._mark, timeout)
         self._sent = request.extensions
         return request

@@ -20,7 +20,7 @@ from openai import APIStatusError
 from ._context import attach, newest
 from ._core.call import Mode
 from ._delivery import ERROR, quote
-from ._families import family_of, is_async_client, without_cookies
+from ._families import family_of, has_header, is_async_client, without_cookies
 from ._lift import accepted, lifted
 from ._shim import awaiting, blocking
 from ._tapes import asent, sent
@@ -79,7 +79,7 @@ class SyncHttpProxy(_HttpProxy):
         def send(place: Any, outgoing: Any) -> Any:
             carrier = carriers.get(base_of(place), own) if carriers else own
             response = carrier.send(outgoing, stream=True, auth=None, follow_redirects=False)
-            if "set-cookie" in response.headers:
+            if has_header(response.headers, b"set-cookie"):
                 without_cookies(response, carrier.cookies)
             return response
 
@@ -111,7 +111,7 @@ class AsyncHttpProxy(_HttpProxy):
         async def send(place: Any, outgoing: Any) -> Any:
             carrier = carriers.get(base_of(place), own) if carriers else own
             response = await carrier.send(outgoing, stream=True, auth=None, follow_redirects=False)
-            if "set-cookie" in response.headers:
+            if has_header(response.headers, b"set-cookie"):
                 without_cookies(response, carrier.cookies)
             return response
 

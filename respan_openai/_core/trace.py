@@ -8,7 +8,7 @@ from .judge import Meaning
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping
+    from collections.abc import Mapping
 
     from ..calls import Attempt, CallRecord
 
@@ -85,16 +85,11 @@ class Trace:
         at = self.tried.index(tried)
         self.tried[at] = tried._replace(meaning=Meaning.COMMITTED.value)
 
-    def describe(self, headers: MutableMapping[str, str]) -> None:
-        """Add to *headers* who answered, asked for which model, in how many attempts."""
+    @property
+    def told(self) -> tuple[str | None, int, str | None]:
+        """Who answered, in how many attempts, asked for which model if a header can carry it."""
         tried = self._delivered
-        if tried is None:
-            return
-        headers["x-respan-target"] = tried.target
-        headers["x-respan-attempts"] = str(len(self.tried))
-        model = _plain(tried.model)
-        if model is not None:
-            headers["x-respan-model"] = model
+        return (None, 0, None) if tried is None else (tried.target, len(self.tried), _plain(tried.model))
 
     def end(self, now: float, *, received: int | None = None, error: BaseException | None = None) -> bool:
         """Close the record; False if it was closed before. ``GeneratorExit`` means given up by the reader."""

@@ -9,6 +9,7 @@ from operator import is_
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from urllib.parse import unquote_plus
 
+from .._core.call import SERVED
 from ._credentials import is_field_of_secrets
 from .recording import Json, Multipart, Part, Raw
 from .secrets import MASKED, SHORTEST_NUMBER, is_placeholder
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["Asked"]
 
 
+#: In every question, and nothing by itself; only what is known to be a secret can be part of them.
+_PUBLIC: Final = ("POST", *(path.decode() for path in SERVED))
+
 #: Texts that are remembered.
 _MOST_CLEAN: Final = 10_000
 
@@ -45,8 +49,8 @@ class Asked:
     def __init__(self, sweep: Sweep, *, names_places: bool) -> None:
         self._sweep = sweep
         self._names_places = names_places
-        self._known = 0
-        self._clean = set[str]()
+        self._known = -1
+        self._clean: set[str] = set()
 
     def question(self, question: Question) -> Question:
         """*question* without secrets."""
@@ -77,9 +81,10 @@ class Asked:
 
     def _new(self, texts: list[str]) -> list[str]:
         """Those of *texts* that were not found clean before: conversations repeat what was said."""
-        if self._known != self._sweep.known or len(self._clean) > _MOST_CLEAN:
-            self._known = self._sweep.known
-            self._clean.clear()
+        known = self._sweep.known
+        if self._known != known or len(self._clean) > _MOST_CLEAN:
+            self._known = known
+            self._clean = set() if self._sweep.holds_known("\0".join(_PUBLIC)) else {*_PUBLIC}
         return [text for text in texts if text not in self._clean]
 
     # -- bodies

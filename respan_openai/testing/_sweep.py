@@ -119,6 +119,13 @@ class Sweep:
         """Whether there may be more to find than base64. Mostly there is not, and this is quickly seen."""
         if self._answered or self._hooks.search_texts or any(map(data.__contains__, _SIGNS)):
             return True
+        return self._holds_needle(data)
+
+    def holds_known(self, text: str) -> bool:
+        """Whether something that is known stands plainly in *text*."""
+        return self._holds_needle(text.encode("utf-8", "surrogatepass"))
+
+    def _holds_needle(self, data: bytes) -> bool:
         return any(needle in data for needle, _ in self._secrets.needles)
 
     # -- each way to find

@@ -51,20 +51,12 @@ def test_what_was_delivered_is_on_record(cache, hit) -> None:
     assert (record.cache_hit, record.log_id) == (hit, "l")
 
 
-def test_headers_that_tell_of_the_delivered_answer() -> None:
+def test_what_headers_tell_of_the_delivered_answer() -> None:
     """Who answered, as which model, in how many attempts."""
     trace = trace_of(FAILED, ANSWERED)
     trace.deliver(ANSWERED, {})
-    headers: dict[str, str] = {"x-other": "1"}
 
-    trace.describe(headers)
-
-    assert headers == {
-        "x-other": "1",
-        "x-respan-target": "p",
-        "x-respan-attempts": "2",
-        "x-respan-model": "n",
-    }
+    assert trace.told == ("p", 2, "n")
 
 
 @pytest.mark.parametrize("model", [None, "m\r\nx-evil: 1", "\N{SNOWMAN}", "\x7f"])
@@ -72,11 +64,8 @@ def test_a_model_that_no_header_can_carry(model) -> None:
     """Left out: it comes from the body of the request, where anything may stand."""
     trace = trace_of(ANSWERED._replace(model=model))
     trace.deliver(trace.tried[0], {})
-    headers: dict[str, str] = {}
 
-    trace.describe(headers)
-
-    assert headers == {"x-respan-target": "p", "x-respan-attempts": "1"}
+    assert trace.told == ("p", 1, None)
 
 
 @pytest.mark.parametrize("log_id", ["\x1b[2J", "a\nb", "\N{SNOWMAN}"])
@@ -90,12 +79,8 @@ def test_a_log_id_that_must_not_be_shown(log_id) -> None:
 
 
 def test_nothing_is_told_of_an_answer_that_was_not_delivered() -> None:
-    """No header is added."""
-    headers: dict[str, str] = {}
-
-    trace_of(ANSWERED).describe(headers)
-
-    assert headers == {}
+    """No header names anybody."""
+    assert trace_of(ANSWERED).told == (None, 0, None)
 
 
 @pytest.mark.parametrize(
