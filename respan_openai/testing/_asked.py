@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import filterfalse
 from operator import is_
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from urllib.parse import unquote_plus
@@ -74,7 +76,10 @@ class Asked:
             return False
         new = self._new(texts)
         # No form in which a text hides goes on beyond a zero.
-        if new and self._sweep.edits("\0".join(new).encode("utf-8", "surrogatepass")):
+        joined = "\0".join(new)
+        if _MAY_BE_JSON.search(joined) or ("data:" in joined and "\n" in joined):
+            return False  # JSON, or a stream
+        if new and self._sweep.edits(joined.encode("utf-8", "surrogatepass")):
             return False
         self._clean.update(new)
         return True
@@ -85,7 +90,7 @@ class Asked:
         if self._known != known or len(self._clean) > _MOST_CLEAN:
             self._known = known
             self._clean = set() if self._sweep.holds_known("\0".join(_PUBLIC)) else {*_PUBLIC}
-        return [text for text in texts if text not in self._clean]
+        return [*filterfalse(self._clean.__contains__, texts)]
 
     # -- bodies
 
@@ -190,30 +195,33 @@ def _is_field_of_secrets(name: str) -> bool:
 
 def _texts_in(question: Question) -> list[str] | None:
     """All strings in *question*; ``None`` if some of it must be looked at where it is."""
-    texts: list[str] = []
-    # A function for each value would take longer than all that is done with it.
-    waiting: list[Any] = [*reversed(question)]
-    while waiting:
+    body = question.body
+    if question.query or question.headers or not (body is None or isinstance(body, Json)):
+        return None
+    texts = [question.method, question.path, question.via or "", question.deployment or ""]
+    waiting: list[Any] = [question.respan, body and body.value]
+    while waiting:  # a function for each value would take longer than all that is done with it
         value = waiting.pop()
-        match value:
-            case str():
-                if value.lstrip().startswith(("{", "[")) or ("data:" in value and "\n" in value):
-                    return None
-                texts.append(value)
-            case None | int() | float():
-                if value and abs(value) >= SHORTEST_NUMBER:
-                    texts.append(str(value))
-            case list() | Json() | ():
-                waiting += reversed(value)
-            case dict():
-                if not _NAMES.issuperset(value) and not _is_harmless(value):
-                    return None
-                texts += value
-                waiting += reversed(value.values())
-            case _:
+        kind = type(value)
+        if kind is str:
+            texts.append(value)
+        elif kind is list:
+            waiting += reversed(value)
+        elif kind is dict:
+            if not _NAMES.issuperset(value) and not _is_harmless(value):
                 return None
+            texts += value
+            waiting += reversed(value.values())
+        elif kind is int or kind is float:
+            if abs(value) >= SHORTEST_NUMBER:
+                texts.append(str(value))
+        elif value is not None and kind is not bool:
+            return None
     return texts
 
+
+#: A text, of several with zeros between them, that may be JSON.
+_MAY_BE_JSON: Final = re.compile("(?:^|\0)\\s*[{[]")
 
 #: Those that are in most questions.
 _NAMES: Final = frozenset({"content", "messages", "model", "role"})

@@ -43,9 +43,13 @@ class Spelled(float):
 
     __slots__ = ("text",)
 
+    #: Whether there has been one: json's own encoder would write it as any other.
+    exists = False
+
     text: str
 
     def __new__(cls, text: str) -> Self:
+        Spelled.exists = True
         new = super().__new__(cls, text)
         new.text = text
         return new

@@ -61,10 +61,11 @@ def _content(request: Any) -> bytes:
 
 def _headers_of(call: Any) -> Callable[[str], str | None]:
     """Gives the first value of each header of *call* by its name in lower case."""
-    values = {name.lower(): value for name, value in reversed(call.headers)}
+    names, values = zip(*reversed(call.headers), strict=True) if call.headers else ((), ())
+    found = dict(zip(map(bytes.lower, names), values, strict=True))
 
     def header(name: str) -> str | None:
-        value = values.get(name.encode())
+        value = found.get(name.encode())
         return None if value is None else value.decode("latin-1")
 
     return header
