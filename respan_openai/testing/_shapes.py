@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from .._core.plain import is_list, is_object
 
@@ -31,6 +32,7 @@ __all__ = [
     "an_object",
     "anything",
     "deepest",
+    "extent",
     "list_of",
     "of_kind",
     "pairs",
@@ -174,15 +176,31 @@ def deepest(value: Any, most: int) -> Place | None:
 
     Takes no stack, whatever it is given.
     """
+    return _descent(value, most) if extent(value).levels > most else None
+
+
+class Extent(NamedTuple):
+    """How much there is in a value: keys of all its objects, and levels of objects and lists."""
+
+    keys: int
+    levels: int
+
+
+def extent(value: Any) -> Extent:
+    """The extent of *value*."""
+    keys = levels = 0
     level = [value] if type(value) in _NESTING else []
-    for _ in range(most):
-        if not level:
-            break
-        level = [child for item in level for child in _NESTING[type(item)](item) if type(child) in _NESTING]
-    return _descent(value, most) if level else None
+    while level:
+        objects = [item for item in level if type(item) is dict]
+        lists = [item for item in level if type(item) is list]
+        keys += sum(map(len, objects))
+        levels += 1
+        inside = chain(chain.from_iterable(map(dict.values, objects)), chain.from_iterable(lists))
+        level = [child for child in inside if type(child) in _NESTING]
+    return Extent(keys, levels)
 
 
-_NESTING: Final[dict[Any, Callable[[Any], Any]]] = {dict: dict[str, Any].values, list: list[Any].__iter__}
+_NESTING: Final = frozenset({dict, list})
 
 
 def _descent(value: Any, most: int) -> Place:

@@ -30,7 +30,7 @@ from functools import partial
 from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
-from ._marks import marked, parsed
+from ._marks import marked, parsed, too_deep
 from ._printer import printed
 from ._request import a_request, kept_request
 from ._response import ANSWER, answer_in, kept_answer
@@ -147,18 +147,14 @@ def _tree(text: str | bytes) -> Any:
     if len(text) > MAX_BYTES:
         raise Misshapen(ROOT, f"is larger than the {MAX_BYTES >> 20} MiB that are read. Split the test.")
     try:
-        tree = _parsed(text if isinstance(text, str) else text.decode("utf-8-sig"))
+        return _parsed(text if isinstance(text, str) else text.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise Misshapen(ROOT, f"is no text in UTF-8. {_RECORD}") from None
     except RecursionError:
-        raise Misshapen(ROOT, _TOO_DEEP) from None
-    if place := deepest(tree, MAX_DEPTH):
-        raise Misshapen(place, _TOO_DEEP)
-    return tree
+        raise Misshapen(ROOT, too_deep(MAX_DEPTH)) from None
 
 
 _RECORD: Final = "Name another file, or record the test again."
-_TOO_DEEP: Final = f"is nested deeper than {MAX_DEPTH} levels. {_RECORD}"
 
 #: How a file of ours begins, so that a newer one is not taken for a broken one.
 _BEGINNING: Final = re.compile(r'\s*\{\s*"respan_cassette":\s*(\d{1,9})\b')
@@ -168,7 +164,7 @@ def _parsed(text: str) -> Any:
     if found := _BEGINNING.match(text):
         _refuse_newer(int(found[1]))
     try:
-        return parsed(text)
+        return parsed(text, MAX_DEPTH)
     except JSONDecodeError as exc:
         _refuse_json(text, exc)
     except ValueError:

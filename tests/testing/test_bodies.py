@@ -39,7 +39,7 @@ def fields_of(
 ) -> dict[str, Any]:
     """What a file says about *chunks*, printed and read again."""
     fields = kept(chunks, content_type, Beside({} if files is None else files, "name.d", 3))
-    return parsed(printed(marked(fields)))
+    return parsed(printed(marked(fields)), 200)
 
 
 def played(fields: dict[str, Any], files: dict[str, bytes] | None = None) -> tuple[Chunk, ...]:

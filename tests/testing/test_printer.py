@@ -53,7 +53,7 @@ def refuse(name: str) -> None:
 @example(value={"a": "x" * 50 + "\n\r\n\n", "b": "\n" * 50})
 def test_what_is_printed_is_read(value: object) -> None:
     """Every value that JSON text may be parsed to comes back, with the same types and in the same order."""
-    assert repr(parsed(text_of(value))) == repr(value)
+    assert repr(parsed(text_of(value), 200)) == repr(value)
 
 
 @given(value=VALUES)
@@ -71,7 +71,7 @@ def test_a_number_keeps_its_spelling(text) -> None:
     """What Python would write in another way comes back as it was, and is the same number."""
     value = number(text)
 
-    assert repr(parsed(text_of([value]))[0]) == text
+    assert repr(parsed(text_of([value]), 200)[0]) == text
     assert value == float(text)
 
 
@@ -80,7 +80,7 @@ def test_printing_is_stable(value: object) -> None:
     """A file that is read and written again does not change."""
     text = text_of(value)
 
-    assert text_of(parsed(text)) == text
+    assert text_of(parsed(text, 200)) == text
 
 
 @pytest.mark.parametrize("value", [b"bytes", {1}, (1, 2), object()], ids=["bytes", "set", "tuple", "object"])
@@ -247,7 +247,7 @@ def test_references_of_schemas_are_not_escaped() -> None:
 def test_a_broken_mark_is_an_error(text, place, what) -> None:
     """Whoever edits a file by hand learns where the mistake is."""
     with pytest.raises(Misshapen) as caught:
-        parsed(text)
+        parsed(text, 200)
 
     assert show(caught.value.place) == place
     assert what in caught.value.what
