@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import random
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -109,6 +110,11 @@ class Laps:
     def _floor(self, variant: str) -> float:
         ordered = sorted(turn[variant].cpu for turn in self._turns)
         return ordered[len(ordered) // 10]
+
+
+def with_byte_code() -> dict[str, str]:
+    """The environment for a process that imports: an installed package is compiled once, by pip or the first import."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def interleaved(

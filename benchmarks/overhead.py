@@ -28,7 +28,7 @@ import openai
 
 from respan_openai import Gateway, RespanParams, params, wrap
 
-from .measure import CONTROL, MIN_ROUNDS, PLAIN, Lap, Laps, Spread, interleaved, rounds
+from .measure import CONTROL, MIN_ROUNDS, PLAIN, Lap, Laps, Spread, interleaved, rounds, with_byte_code
 from .server import ROOT, running
 
 
@@ -422,9 +422,8 @@ def _imports(seconds: float) -> Iterator[Row]:
 
 
 def _import_milliseconds(*, wrapped: bool) -> list[float]:
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     command = [sys.executable, "-c", _CHILD.format(wrapped=wrapped)]
-    printed = subprocess.check_output(command, cwd=ROOT, env=environment, text=True)  # noqa: S603 -- ourselves
+    printed = subprocess.check_output(command, cwd=ROOT, env=with_byte_code(), text=True)  # noqa: S603 -- ourselves
     return [float(number) for number in printed.split()]
 
 
