@@ -17,6 +17,7 @@ from ._families import distrust_in, family_of, line, set_headers
 from ._guard import Guard, RefusalGuard
 from ._params import CARRIERS
 from ._perform import UNPACKED
+from ._tapes import SENT
 from ._warn import warn
 from .exceptions import (
     CallFailed,
@@ -113,6 +114,7 @@ def stream_of(
         idle=None if watch is None else plan.timeouts.idle,
         ended=ended,
         whole_events=resume is not None,
+        sent=response.extensions.pop(SENT, None),
     )
     response = guarded(response, guard, held, resume and partial(resume, guard))
     return dressed(response, request, trace)

@@ -13,6 +13,7 @@ from ._core.judge import Fault, judge_error
 from ._core.sse import EventTooLarge
 from ._core.steps import Overdue, TooLarge
 from ._families import fault_of
+from ._tapes import OVERDUE
 from ._warn import warn
 from .exceptions import LimitExceeded, StreamIncomplete, StreamInterrupted
 
@@ -58,6 +59,7 @@ class Guard:
         streams: What to do about an answer that is not complete.
         limits: For the text of an error.
         idle: Most seconds between content events (Responses: any events); ``None`` for no limit.
+        sent: The extensions of the request, if a cassette listens: told when the time is over.
         whole_events: Let only whole events pass, so that others can follow after a break.
         ended: Told once, with the error if there is one; ``GeneratorExit`` stands for an answer
             that is not whole: the reader went away, or it ended with an error event, or too soon and was let pass.
@@ -70,6 +72,7 @@ class Guard:
         "_limits",
         "_request",
         "_seen",
+        "_sent",
         "_streams",
         "_tail",
         "received",
@@ -87,6 +90,7 @@ class Guard:
         idle: float | None,
         ended: Ended,
         whole_events: bool = False,
+        sent: dict[str, Any] | None = None,
     ) -> None:
         self.watch = watch
         self.received = received
@@ -94,6 +98,7 @@ class Guard:
         self._streams = streams
         self._limits = limits
         self._idle = idle
+        self._sent = sent
         self._ended: Ended | None = ended
         self._tail: bytes | None = b"" if whole_events else None
         self._seen = 0 if watch is None else watch.progress
@@ -112,6 +117,8 @@ class Guard:
             self._seen = progress
             self._at = now()
         elif self._idle is not None and not watch.complete and now() - self._at > self._idle:
+            if self._sent is not None:
+                self._sent[OVERDUE] = True
             raise Overdue
         return chunk if self._tail is None else self._up_to_last_event(chunk)
 

@@ -41,7 +41,7 @@ from ._core.steps import (
 )
 from ._drive import adrive, drive
 from ._families import Late, rebuilt
-from ._tapes import OVERDUE, UNTIL, asent, decks, sent, skips_waits
+from ._tapes import OVERDUE, SENT, TOOK, UNTIL, asent, decks, sent, skips_waits
 
 
 if TYPE_CHECKING:
@@ -59,6 +59,9 @@ MAX_REPLAY = 32 << 20
 
 #: A timeout is shortened, or a timer set, if it would pass the deadline by more than this factor.
 _SLACK = 1.05
+
+#: Seconds by which a time may differ that was recorded: it is kept in milliseconds, and was taken a moment later.
+_ROUNDING = 0.05
 
 #: A timer that is later than this was held up by something else than its turn.
 _LATE_SECONDS = 0.25
@@ -82,10 +85,11 @@ class _Performer:
         self._own: dict[str, float | None] = request.extensions.get("timeout", _NO_TIMEOUT)
         self._timeout = self._own  # of the newest request, as are its extensions
         self._sent: dict[str, Any] = {}
+        self._ahead = 0.0  # seconds that were not waited for, because a failure was played
 
     def __call__(self, step: Any) -> Any:
         if step is NOW:
-            return now()
+            return now() + self._ahead
         if step is DRAW:
             return random.random()  # noqa: S311 -- spreads load, hides nothing
         if step is REPLAY:
@@ -96,7 +100,7 @@ class _Performer:
         own = self._own
         self._timeout = timeout = dict(own)
         if step.until is not None:
-            left = step.until - now()
+            left = step.until - now() - self._ahead
             if left <= 0:
                 raise self._overdue(left)
             most = left * _SLACK
@@ -113,11 +117,19 @@ class _Performer:
             step.idle if read is None or (step.idle is not None and step.idle < read) else read
         )
 
+    def _played(self, error: BaseException, until: float | None) -> None:
+        """Let the time pass that *error* took when it was recorded, if it was: it may have been all there was."""
+        took: float = getattr(error, TOOK, 0.0)
+        if took:
+            at = now() + self._ahead + took
+            is_over = until is not None and at > until - _ROUNDING
+            self._ahead += took + (max(0.0, until - at) if until is not None and is_over else 0.0)
+
     def _shorten(self, until: float | None) -> float | None:
         """Let a body that is about to be read be silent no longer than until *until*; the seconds left."""
         if until is None:
             return None
-        left = until - now()
+        left = until - now() - self._ahead
         read = self._timeout["read"]
         if left <= 0:
             raise self._overdue(left)
@@ -211,8 +223,9 @@ class Blocking(_Performer):
         try:
             body = self._whole(response, step.limit, step.until)
         except BaseException as exc:
+            self._played(exc, step.until)
             return Came(response, error=exc)
-        return Came(response, body, now())
+        return Came(response, body, now() + self._ahead)
 
     def _read(self, step: Read) -> bytes:
         return self._whole(step.answer, step.limit, step.until)
@@ -237,6 +250,7 @@ class Blocking(_Performer):
             chunk: bytes | None = next(chunks, None)
         except BaseException as exc:
             alarm.end(exc)
+            self._played(exc, step.until)
             raise
         alarm.end()
         if chunk is None:
@@ -247,7 +261,13 @@ class Blocking(_Performer):
         cast("Any", step.answer).close()
 
     def _past_cassettes(self, send: Callable[[Any], Any], request: Any, step: Ask | Send) -> Any:
-        return sent(send, request, step.call, step.place.name)
+        try:
+            response = sent(send, request, step.call, step.place.name)
+        except BaseException as exc:
+            self._played(exc, step.until)
+            raise
+        response.extensions[SENT] = self._sent
+        return response
 
     def _sleep(self, step: Sleep) -> None:
         if not skips_waits():
@@ -289,6 +309,7 @@ class Awaiting(_Performer):
         except BaseException as exc:
             if not heads:
                 raise
+            self._played(exc, step.until)
             return Came(heads[0], error=exc)
 
     async def _asked(self, step: Ask, heads: list[Any]) -> Came:
@@ -296,7 +317,7 @@ class Awaiting(_Performer):
         heads.append(response)
         if not 200 <= response.status_code < 300:
             return Came(response)
-        return Came(response, await self._whole(response, step.limit, step.until), now())
+        return Came(response, await self._whole(response, step.limit, step.until), now() + self._ahead)
 
     def _read(self, step: Read) -> Any:
         return self._in_time(step.until, partial(self._whole, step.answer, step.limit, step.until))
@@ -308,7 +329,11 @@ class Awaiting(_Performer):
 
     async def _next(self, step: Next) -> bytes | None:
         chunks = chunks_of(step.answer, awaited=True)
-        chunk: bytes | None = await self._in_time(step.until, partial(anext, chunks, None))
+        try:
+            chunk: bytes | None = await self._in_time(step.until, partial(anext, chunks, None))
+        except BaseException as exc:
+            self._played(exc, step.until)
+            raise
         if chunk is None:
             await self._close(Close(step.answer))  # gives the connection back
         return chunk
@@ -317,7 +342,13 @@ class Awaiting(_Performer):
         await cast("Any", step.answer).aclose()
 
     async def _past_cassettes(self, send: Callable[[Any], Any], request: Any, step: Ask | Send) -> Any:
-        return await asent(send, request, step.call, step.place.name)
+        try:
+            response = await asent(send, request, step.call, step.place.name)
+        except BaseException as exc:
+            self._played(exc, step.until)
+            raise
+        response.extensions[SENT] = self._sent
+        return response
 
     async def _sleep(self, step: Sleep) -> None:
         await asleep(0.0 if skips_waits() else step.seconds)
@@ -337,10 +368,10 @@ class Awaiting(_Performer):
     async def _in_time(self, until: float | None, work: Callable[[], Any]) -> Any:
         if until is None:
             return await work()
-        with anyio.move_on_after(until - now()) as scope:
+        with anyio.move_on_after(until - now() - self._ahead) as scope:
             return await work()
         if scope.cancelled_caught:
-            raise self._overdue(until - now())
+            raise self._overdue(until - now() - self._ahead)
         return None
 
     def _overdue(self, left: float) -> Overdue:

@@ -37,10 +37,13 @@ class Playing:
         self._answer = answer
         head, self._delays = delays_of(self._answer, options)
         self.delay = latency + head
+        failure = answer.failure
+        # What was waited for is over by itself.
+        self._took = 0.0 if failure is None else max(0.0, failure.at / 1000 - head - sum(self._delays))
 
     def played(self) -> Any:
         """The recorded answer."""
-        return played(self._request, self._answer, self._delays)
+        return played(self._request, self._answer, self._delays, self._took)
 
 
 class Listening:

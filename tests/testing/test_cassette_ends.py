@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Any
 import openai
 import pytest
 
-from respan_openai import AsyncRespanTransport, Gateway, Hedge, Retry, wrap
+from respan_openai import (
+    AsyncRespanTransport,
+    Gateway,
+    Hedge,
+    Provider,
+    Retry,
+    StreamInterrupted,
+    Timeouts,
+    record_of,
+    wrap,
+)
 from respan_openai.testing import Cassette, CassetteMismatch, Options, cassette
 from tests.local_support import COMPLETION, FAMILIES, answer, listening
 from tests.testing.test_cassette import HELLO, KEY, NOWHERE, ask, client, numbered
@@ -266,6 +276,80 @@ def test_a_timeout_of_a_blocking_client(upstream: Upstream, path: Path, gate: th
     with cassette(path):
         timed_out(NOWHERE, 20)
 
+    assert [call["error"]["type"] for call in recorded(path)] == ["ReadTimeout"]
+
+
+@pytest.mark.parametrize("drips", [False, True], ids=["silent", "dripping"])
+@pytest.mark.parametrize("awaited", [False, True], ids=["blocking", "awaited"])
+def test_a_timeout_of_a_client_with_a_fallback(
+    upstream: Upstream, path: Path, gate: threading.Event, awaited: bool, drips: bool
+) -> None:
+    """Live, no time is left for the fallback. Nor is there when it is played, which takes none itself."""
+
+    def respond(wfile: Any, _raw: bytes) -> None:
+        if drips:
+            wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 5000\r\n\r\n")
+        while not gate.wait(0.02):
+            if drips:
+                wfile.write(b" ")
+                wfile.flush()
+
+    def timed_out(url: str) -> Any:
+        options = {
+            "fallbacks": [Provider("other", url, "canary-other-key-44444")],
+            "retry": Retry(attempts=2),
+        }
+        with pytest.raises(openai.APITimeoutError) as caught:
+            if awaited:
+                asyncio.run(_aasked(awaiting(url, timeout=0.3, **options)))
+            else:
+                plain = openai.OpenAI(api_key="k", timeout=0.3, max_retries=0)
+                ask(wrap(plain, gateway=gateway_at(url), **options))
+        return caught.value
+
+    upstream.respond = respond
+    with cassette(path, mode="once"):
+        live = timed_out(upstream.base_url)
+    assert len(upstream.received) == 1
+    with cassette(path):
+        played = timed_out(NOWHERE)
+
+    assert type(played) is type(live)
+    assert [each.target for each in record_of(played).attempts] == ["respan"]
+    (attempt,) = record_of(played).attempts
+    assert record_of(played).ms >= attempt.ms >= 290
+
+
+async def _aasked(asked: openai.AsyncOpenAI) -> None:
+    async with asked:
+        await aask(asked)
+
+
+def test_a_stream_that_falls_silent(upstream: Upstream, path: Path, gate: threading.Event) -> None:
+    """Comments are no content: for whoever reads it, it is broken off, live and played, at the same place."""
+
+    def respond(wfile: Any, _raw: bytes) -> None:
+        wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+        wfile.write(b'data: {"choices":[{"index":0,"delta":{"content":"so far"}}]}\n\n')
+        while not gate.wait(0.02):
+            wfile.write(b": ping\n\n")
+            wfile.flush()
+
+    def broken_off(url: str) -> Any:
+        plain = openai.OpenAI(api_key="k", timeout=20)
+        asked = wrap(plain, gateway=gateway_at(url), timeouts=Timeouts(idle=0.1))
+        stream = asked.chat.completions.create(model="m", messages=HELLO, stream=True)
+        with pytest.raises(StreamInterrupted) as caught:
+            list(stream)
+        return caught.value
+
+    upstream.respond = respond
+    with cassette(path, mode="once"):
+        live = broken_off(upstream.base_url)
+    with cassette(path):
+        played = broken_off(NOWHERE)
+
+    assert (played.text, played.events) == (live.text, live.events) == ("so far", 1)
     assert [call["error"]["type"] for call in recorded(path)] == ["ReadTimeout"]
 
 
