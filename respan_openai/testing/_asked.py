@@ -202,7 +202,7 @@ def _texts_in(question: Question) -> list[str] | None:
     waiting: list[Any] = [question.respan, body and body.value]
     while waiting:  # a function for each value would take longer than all that is done with it
         value = waiting.pop()
-        kind = type(value)
+        kind: type[Any] = type(value)
         if kind is str:
             texts.append(value)
         elif kind is list:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .._core.plain import is_list, is_object
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 __all__ = ["DEEPEST", "canonical", "is_deep", "plain", "short"]
@@ -36,8 +40,9 @@ def plain(value: Any) -> Any:
     if is_object(value):
         # Most values are strings, and not to call a function for each makes this twice as fast.
         return {name: inner if isinstance(inner, str) else plain(inner) for name, inner in value.items()}
-    if is_list(value) or isinstance(value, tuple):
-        return [plain(item) for item in value]
+    if isinstance(value, (list, tuple)):
+        items: Iterable[Any] = value
+        return [plain(item) for item in items]
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

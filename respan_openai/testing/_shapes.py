@@ -15,7 +15,7 @@ from .._core.plain import is_list, is_object
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     Place = tuple[Any, ...]
     Check = Callable[[Any, Place], Any]
@@ -189,18 +189,22 @@ class Extent(NamedTuple):
 def extent(value: Any) -> Extent:
     """The extent of *value*."""
     keys = levels = 0
-    level = [value] if type(value) in _NESTING else []
+    level: list[Any] = [value] if type(value) in _NESTING else []
     while level:
-        objects = [item for item in level if type(item) is dict]
-        lists = [item for item in level if type(item) is list]
+        objects: list[dict[str, Any]] = [item for item in level if type(item) is _DICT]
+        lists: list[list[Any]] = [item for item in level if type(item) is _LIST]
         keys += sum(map(len, objects))
         levels += 1
-        inside = chain(chain.from_iterable(map(dict.values, objects)), chain.from_iterable(lists))
+        inside = chain(chain.from_iterable(map(_VALUES, objects)), chain.from_iterable(lists))
         level = [child for child in inside if type(child) in _NESTING]
     return Extent(keys, levels)
 
 
-_NESTING: Final = frozenset({dict, list})
+# As Any they narrow nothing to a dict or list of unknown.
+_DICT: Final[Any] = dict
+_LIST: Final[Any] = list
+_VALUES: Final[Callable[[dict[str, Any]], Iterable[Any]]] = dict.values
+_NESTING: Final = frozenset({_DICT, _LIST})
 
 
 def _descent(value: Any, most: int) -> Place:
