@@ -202,7 +202,7 @@ def _texts_in(question: Question) -> list[str] | None:
     waiting: list[Any] = [question.respan, body and body.value]
     while waiting:  # a function for each value would take longer than all that is done with it
         value = waiting.pop()
-        kind: type[Any] = type(value)
+        kind = _kind(value)
         if kind is str:
             texts.append(value)
         elif kind is list:
@@ -219,6 +219,9 @@ def _texts_in(question: Question) -> list[str] | None:
             return None
     return texts
 
+
+# Narrows nothing to a list or dict of unknown.
+_kind: Final[Callable[[object], object]] = type
 
 #: A text, of several with zeros between them, that may be JSON.
 _MAY_BE_JSON: Final = re.compile("(?:^|\0)\\s*[{[]")

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from .._core.plain import is_list, is_object
-
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 __all__ = ["DEEPEST", "canonical", "is_deep", "plain", "short"]
@@ -19,6 +15,10 @@ __all__ = ["DEEPEST", "canonical", "is_deep", "plain", "short"]
 DEEPEST: Final = 100
 
 _ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+
+
+# As Any it narrows nothing to a tuple of unknown.
+_TUPLE: Final[Any] = tuple
 
 
 def is_deep(value: Any) -> bool:
@@ -40,9 +40,8 @@ def plain(value: Any) -> Any:
     if is_object(value):
         # Most values are strings, and not to call a function for each makes this twice as fast.
         return {name: inner if isinstance(inner, str) else plain(inner) for name, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        items: Iterable[Any] = value
-        return [plain(item) for item in items]
+    if is_list(value) or isinstance(value, _TUPLE):
+        return [plain(item) for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from itertools import chain
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from .._core.plain import is_list, is_object
@@ -203,7 +204,7 @@ def extent(value: Any) -> Extent:
 # As Any they narrow nothing to a dict or list of unknown.
 _DICT: Final[Any] = dict
 _LIST: Final[Any] = list
-_VALUES: Final[Callable[[dict[str, Any]], Iterable[Any]]] = dict.values
+_VALUES: Final[Callable[[dict[str, Any]], Iterable[Any]]] = methodcaller("values")
 _NESTING: Final = frozenset({_DICT, _LIST})
 
 
