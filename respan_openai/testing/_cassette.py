@@ -111,7 +111,8 @@ class Cassette:
     @property
     def is_replaying(self) -> bool:
         """Whether recordings are played."""
-        return self.mode in {"none", "new"} or (self.mode == "once" and self._keeper.exists)
+        mode = self.options.mode
+        return mode in {"none", "new"} or (mode == "once" and self._keeper.exists)
 
     @property
     def _needs_all(self) -> bool:
@@ -260,7 +261,7 @@ class Cassette:
             answer = fault.applied(None if found is None else found.answer)
             seen.is_fault = True
             return self._playing(request, seen, answer, latency)
-        if self.mode == "verify":
+        if self.options.mode == "verify":
             return self._listening(request, seen, expected=self._expected(self._masked(request, call, seen)))
         if not self.is_replaying:
             self._masked(request, call, seen)
@@ -330,7 +331,7 @@ class Cassette:
 
     def _hurried(self, answer: Answer) -> Answer:
         """*answer*, which tells the SDK not to wait before it repeats the request."""
-        if not self.skips_waits or answer.status is None or answer.status < 408:
+        if answer.status is None or answer.status < 408 or not self.skips_waits:
             return answer
         others = [item for item in answer.headers if item[0] not in {"retry-after", "retry-after-ms"}]
         return answer._replace(headers=(*others, ("retry-after-ms", "1")))

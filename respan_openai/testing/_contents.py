@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from ._plain import DEEPEST, is_deep
@@ -41,6 +42,7 @@ def body_of(content_type: str | None, body: bytes) -> Body:
     return read(content_type or "", body) or _raw(kind, body)
 
 
+@lru_cache(maxsize=256)
 def media_type(content_type: str | None) -> str | None:
     """``Text/Plain; charset=utf-8`` as ``text/plain``; ``None`` if there is no type."""
     return (content_type or "").partition(";")[0].strip().lower() or None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
@@ -84,6 +85,7 @@ _DEPLOYMENT: Final = re.compile(r"/openai/deployments/([^/]+)(?=/)")
 _BASE: Final = re.compile(r"^(?:/[^/]+)*?/v\d+(?=/)|^/(?:api|openai)(?=/)")
 
 
+@lru_cache(maxsize=256)
 def _place(method: str, url_path: str) -> _Place:
     azure = _DEPLOYMENT.search(url_path)
     served = served_path(method, url_path.encode("utf-8", "replace"))

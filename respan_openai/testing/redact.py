@@ -65,11 +65,11 @@ class Redactor:
         parameters. What is in a field for secrets is ``{{redacted}}``. A text that was changed has a new hash
         and size. What one field gives away is replaced in those before it too.
         """
-        known = -1
-        while known != len(self.secrets):
+        while True:
             known = len(self.secrets)
             question = self._asked.question(question)
-        return question
+            if known == len(self.secrets):
+                return question
 
     def answer(self, answer: Answer) -> Answer:
         """*answer*, as it is written.
