@@ -60,8 +60,8 @@ MAX_REPLAY = 32 << 20
 #: A timeout is shortened, or a timer set, if it would pass the deadline by more than this factor.
 _SLACK = 1.05
 
-#: Seconds by which a time may differ that was recorded: it is kept in milliseconds, and was taken a moment later.
-_ROUNDING = 0.05
+#: Seconds by which a time may differ that was recorded, and as a share of it: it was taken a moment later.
+_ROUNDING, _ROUNDED = 0.05, 0.1
 
 #: A timer that is later than this was held up by something else than its turn.
 _LATE_SECONDS = 0.25
@@ -121,9 +121,10 @@ class _Performer:
         """Let the time pass that *error* took when it was recorded, if it was: it may have been all there was."""
         took: float = getattr(error, TOOK, 0.0)
         if took:
-            at = now() + self._ahead + took
-            is_over = until is not None and at > until - _ROUNDING
-            self._ahead += took + (max(0.0, until - at) if until is not None and is_over else 0.0)
+            self._ahead += took
+            left = inf if until is None else until - now() - self._ahead
+            if 0 < left < min(_ROUNDING, took * _ROUNDED):
+                self._ahead += left
 
     def _shorten(self, until: float | None) -> float | None:
         """Let a body that is about to be read be silent no longer than until *until*; the seconds left."""

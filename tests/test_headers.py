@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 
+from respan_openai._families import has_header, line, set_headers
 from respan_openai._headers import _MOST_NAMES, Fate, HeaderRule
 
 
@@ -29,3 +30,37 @@ def test_names_without_end() -> None:
 
     assert fates == {Fate.DROP}
     assert len(rule) == len(caught) == _MOST_NAMES
+
+
+class Unusual(dict[str, str]):
+    """Headers that are kept in another way than the families have it today."""
+
+
+def test_headers_are_set_as_one_by_one(library) -> None:
+    """Whether they are new or there already, in any case, as often as they are there."""
+    for before in ([], [("X-A", "1"), ("b", "2")], [("x-a", "1"), ("X-A", "2"), ("x-c", "3")]):
+        headers, expected = (library.Headers(before) for _ in range(2))
+
+        set_headers(headers, [line("X-A", "\N{SNOWMAN}"), line("x-d", "4")])
+        expected["X-A"], expected["x-d"] = "\N{SNOWMAN}", "4"
+
+        assert headers.raw == expected.raw
+
+
+def test_headers_are_found(library) -> None:
+    """In any case."""
+    headers = library.Headers([("Set-Cookie", "a=b")])
+
+    assert has_header(headers, b"set-cookie")
+    assert not has_header(headers, b"cookie")
+
+
+def test_headers_that_are_kept_in_another_way() -> None:
+    """By what every mapping can do."""
+    headers = Unusual({"set-cookie": "a=b"})
+
+    set_headers(headers, [line("x-a", "1")])
+
+    assert headers == {"set-cookie": "a=b", "x-a": "1"}
+    assert has_header(headers, b"set-cookie")
+    assert not has_header(headers, b"cookie")
