@@ -59,6 +59,7 @@ class Cassette:
         raising: Makes what is raised for a request that has no recording, of its text; a ``BaseException``, so
             that no ``except Exception`` hides it.
         mismatches: Text of each such request, also of those whose exception somebody swallowed.
+        errors: Statuses of the answers that were saved and are errors, from 400 on.
 
     Raises:
         CassetteError: if the file cannot be read as a cassette, or an option is wrong. What is wrong with an
@@ -76,6 +77,7 @@ class Cassette:
         self.options = Options() if options is None else options
         self.raising: Callable[[str], BaseException] = CassetteMismatch
         self.mismatches: list[str] = []
+        self.errors: set[int] = set()
         self.path = Path(path)
         self._test = test
         self._keeper = Keeper(self.path, self.options, test=test, run=run)
@@ -228,6 +230,8 @@ class Cassette:
         found = late([seen for seen, _ in kept], recorded, self._rules, self._redactor)
         if not found:
             self._saved = self._keeper.save(recorded, self._redactor.secrets)
+            statuses = (each.answer.status for each in recorded)
+            self.errors = {status for status in statuses if status is not None and status >= 400}
         return found
 
     def __enter__(self) -> Self:

@@ -27,7 +27,7 @@ def conclude(run: Run, session: pytest.Session, exit_code: int) -> list[str]:
     Orphans that are errors make a run that passed fail.
     """
     summary = run.ledger.summary()
-    lines = [*([summary] if summary else []), *_outgrown(run, session)]
+    lines = [*([summary] if summary else []), *_outgrown(run, session), *_refused(run, session)]
     if run.settings.orphans == "ignore" and not run.settings.report:
         return lines
     why = why_partial(session.config) or _why_unfinished(run, exit_code)
@@ -46,6 +46,18 @@ def _outgrown(run: Run, session: pytest.Session) -> list[str]:
         f"respan: {keep} recordings that were not asked for, for the mode new drops none:",
         *(f"  {relative(Path(path), start)}" for path in paths),
         "  drop them:  --respan-record=rewrite; or --respan-cassette-report=F, respan-openai cassettes prune F",
+    ]
+
+
+def _refused(run: Run, session: pytest.Session) -> list[str]:
+    """Who records with a wrong key, in a test that expects no answer, would never be told."""
+    if not run.ledger.refused:
+        return []
+    start = session.config.invocation_params.dir.resolve()
+    found = (each.rpartition(": ") for each in sorted(run.ledger.refused))
+    return [
+        "respan: recorded with errors; if a test is not about one, record it again:",
+        *(f"  {relative(Path(path), start)}: {status}" for path, _, status in found),
     ]
 
 

@@ -22,7 +22,7 @@ __all__ = ["Ledger"]
 
 #: What is added, and what is united.
 _SUMS: Final = ("replayed", "live", "unused", "saved", "faults", "idle", "seconds")
-_SETS: Final = ("outgrown", "folders", "collected", "passed", "unread", "partial")
+_SETS: Final = ("outgrown", "refused", "folders", "collected", "passed", "unread", "partial")
 
 
 @dataclass(kw_only=True)
@@ -39,6 +39,7 @@ class Ledger:
         seconds: How long the replayed calls would have taken.
         left: Path of each cassette that was used -> numbers (from 1) of its recordings that nobody asked for.
         outgrown: Path of each cassette that is kept with recordings which its test has not asked for.
+        refused: Path of each cassette that was recorded with an answer that is an error, and its status.
         folders: Where there are cassettes.
         collected: Node ids of all tests.
         passed: Node ids of those that passed.
@@ -55,6 +56,7 @@ class Ledger:
     seconds: float = 0.0
     left: dict[str, set[int]] = field(default_factory=dict[str, set[int]])
     outgrown: set[str] = field(default_factory=set[str])
+    refused: set[str] = field(default_factory=set[str])
     folders: set[str] = field(default_factory=set[str])
     collected: set[str] = field(default_factory=set[str])
     passed: set[str] = field(default_factory=set[str])

@@ -124,6 +124,8 @@ class Player:
             self._ledger.use(cassette.path.parent / path)
         if cassette.counts.saved:
             self._recorded.add(cassette.path)
+            path = cassette.path.resolve()
+            self._ledger.refused |= {f"{path}: {status}" for status in cassette.errors}
 
     def _settle(self) -> None:
         is_live = any(each.is_recording or each.mode in {"verify", "off"} for each in self._open)

@@ -13,6 +13,7 @@ def test_what_travels_between_processes() -> None:
     ledger.left["/a.json"] = {3, 1}
     ledger.passed |= {"b", "a"}
     ledger.outgrown |= {"/a.json"}
+    ledger.refused |= {"/a.json: 401"}
 
     portable = json.loads(json.dumps(ledger.portable()))
     other = Ledger()

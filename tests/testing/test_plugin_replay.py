@@ -262,6 +262,35 @@ def test_recordings_that_new_leaves_over(project, unused) -> None:
     project.run().assert_outcomes(passed=1, errors=1)
 
 
+def test_errors_that_were_recorded(project) -> None:
+    """The end of the run that records them names their files: a wrong key would stay unseen. Played, nobody is told."""
+    project.write(
+        test_a="""
+        import pytest
+        import openai
+
+        def test_denied(ask, respan_cassette):
+            with pytest.raises(openai.OpenAIError):
+                ask("Hi", model="denied")
+
+        def test_good(ask, respan_cassette):
+            ask("Ho")
+        """
+    )
+
+    result = project.record()
+
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines([
+        "respan: recorded with errors; if a test is not about one, record it again:",
+        "  cassettes/test_a/test_denied.json: 401",
+    ])  # fmt: skip
+    result.stdout.no_fnmatch_line("*test_good.json*")
+    result = project.run()
+    result.assert_outcomes(passed=2)
+    result.stdout.no_fnmatch_line("*recorded with errors*")
+
+
 def test_recordings_that_new_may_leave_over(project) -> None:
     """Nothing is said of them with ignore."""
     project.write(test_a="def test_one(ask, respan_cassette): ask('Hi')")
