@@ -82,8 +82,9 @@ class _Performer:
         self._request = request
         self._send_on = send
         self._mark = mark
-        self._own: dict[str, float | None] = request.extensions.get("timeout", _NO_TIMEOUT)
-        self._timeout = self._own  # of the newest request, as are its extensions
+        self._own = self._timeout = (
+            _NO_TIMEOUT  # the SDK's; those of the newest request, as are its extensions
+        )
         self._sent: dict[str, Any] = {}
         self._ahead = 0.0  # seconds that were not waited for, because a failure was played
 
@@ -97,14 +98,14 @@ class _Performer:
         return getattr(self, _BY[type(step)])(step)
 
     def _rebuilt(self, step: Ask | Send) -> Any:
-        own = self._own
+        self._own = own = self._request.extensions.get("timeout", _NO_TIMEOUT)
         self._timeout = timeout = dict(own)
         if step.until is not None:
             left = step.until - now() - self._ahead
             if left <= 0:
                 raise self._overdue(left)
             most = left * _SLACK
-            if None in own.values() or max(own.values(), default=0.0) > most:  # type: ignore[type-var, operator]
+            if None in own.values() or max(own.values(), default=0.0) > most:
                 timeout |= {name: left for name, seconds in own.items() if seconds is None or seconds > most}
         request = rebuilt(self._request, step.outgoing, self._mark, timeout)
         self._sent = request.extensions

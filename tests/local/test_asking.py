@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from respan_openai import OpenRouter, Provider
 from respan_openai._core.call import Mode
 from respan_openai._core.health import Health
-from respan_openai._core.steps import DRAW, NOW, Close, Next, Read, Send, Sleep, Tell
+from respan_openai._core.steps import DRAW, NOW, Ask, Came, Close, Next, Read, Send, Sleep, Tell
 from respan_openai._core.trace import Trace, Tried
 from respan_openai._families import seconds_for
 from respan_openai.local.asking import ask, call_of, may_be_billed
@@ -68,6 +68,7 @@ class Answers:
         if step is DRAW:
             return 1.0
         own: dict[type, Callable[[Any], Any]] = {
+            Ask: self._ask,
             Send: self._send,
             Read: self._read,
             Next: self._next,
@@ -77,7 +78,11 @@ class Answers:
         perform: Callable[[Any], Any] = own.get(type(step), _ignored)
         return perform(step)
 
-    def _send(self, step: Send) -> Said:
+    def _ask(self, step: Ask) -> Came:
+        said = self._send(step)
+        return Came(said, bytes(said.body), self.now) if 200 <= said.status_code < 300 else Came(said)
+
+    def _send(self, step: Ask | Send) -> Said:
         target: Any = step.place
         name = f"{target.candidate.provider}/{target.candidate.sent}"
         self.asked.append(name)
@@ -335,7 +340,7 @@ def test_later_attempts_have_what_is_left() -> None:
     class Noting(Answers):
         """Notes when each answer must have come."""
 
-        def _send(self, step: Send) -> Said:
+        def _send(self, step: Ask | Send) -> Said:
             until.append(step.until)
             return super()._send(step)
 
@@ -426,7 +431,7 @@ def test_openrouter_is_a_candidate_too() -> None:
     made, trace, answers = asked(), Trace(CHAT, 0.0), Answers({})
     flow = ask(call_of(request(), made), [target], made, Settings(), trace)
     step: Any = next(flow)
-    while not isinstance(step, Send):
+    while not isinstance(step, Ask | Send):
         step = flow.send(answers(step))
 
     assert step.outgoing.url == "https://openrouter.ai/api/v1/chat/completions"
