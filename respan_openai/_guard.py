@@ -67,6 +67,7 @@ class Guard:
 
     __slots__ = (
         "_at",
+        "_by_events",
         "_ended",
         "_idle",
         "_limits",
@@ -102,6 +103,7 @@ class Guard:
         self._ended: Ended | None = ended
         self._tail: bytes | None = b"" if whole_events else None
         self._seen = 0 if watch is None else watch.progress
+        self._by_events = watch is not None and watch.counts_events
         self._at = 0.0 if idle is None else now()
 
     def passed(self, chunk: bytes) -> bytes:
@@ -111,8 +113,9 @@ class Guard:
         if watch is None:
             return chunk
         watch.feed(chunk)
-        self._check_readable(watch)
-        progress = watch.progress
+        if watch.garbage is not None:
+            self._check_readable(watch)
+        progress = watch.events if self._by_events else watch.content  # watch.progress, without a call for each chunk
         if progress != self._seen:
             self._seen = progress
             self._at = now()

@@ -353,7 +353,12 @@ class Watch:
     @property
     def progress(self) -> int:
         """Grows while the answer gets on. On Responses a search or a tool may run for minutes without content."""
-        return self.events if self._path == "/responses" else self.content
+        return self.events if self.counts_events else self.content
+
+    @property
+    def counts_events(self) -> bool:
+        """Whether progress is any event."""
+        return self._path == _RESPONSES
 
     @property
     def complete(self) -> bool:
