@@ -77,13 +77,20 @@ class _Parsed:
     __slots__ = ("_body", "_left")
 
     def __init__(self, found: Any, body: bytes) -> None:
-        self._left = iter((found,))  # taken by one thread only
+        self._left = [found]
         self._body = body
 
     def __call__(self, **options: Any) -> Any:
         """As ``Response.json``."""
-        found = None if options else next(self._left, None)
+        try:
+            found = None if options else self._left.pop()
+        except IndexError:
+            found = None
         return json.loads(self._body, **options) if found is None else found
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Whoever loads a pickled answer need not have this package.
+        return partial, (json.loads, self._body)
 
 
 def stream_of(
@@ -147,6 +154,7 @@ def failure_of(request: Any, call: Call, trace: Trace, plan: Plan, outcome: Outc
     verdict, answer = outcome.verdict, cast("Any", outcome.answer)
     if answer is None or verdict is None:
         raise _error_of(outcome, request, plan) from outcome.error
+    answer.extensions.pop(SENT, None)
     trace.deliver(outcome.tried, answer.headers)
     status = verdict.status or answer.status_code
     if status == _HEADERS_TOO_LARGE and outcome.target.guards and _has_params_in_header(call):

@@ -141,7 +141,8 @@ def _headers(family: Any, raw: Raw) -> Any:
 def set_headers(headers: Any, lines: Sequence[Line]) -> None:
     """Same as ``headers[name] = value`` for each of *lines*, which each looks through all headers for the name.
 
-    Where the class keeps them as both families do today, lines that are new are put behind the others.
+    No two of them have the same name. Where the class keeps headers as both families do today, lines that are new
+    are put behind the others.
     """
     if _is_usual(headers.__class__):
         listed: list[Line] = headers._list  # noqa: SLF001 -- see _is_usual
@@ -170,7 +171,8 @@ _LOWERED = itemgetter(1)
 @lru_cache(maxsize=8)
 def _is_usual(cls: type) -> bool:
     """Whether headers of *cls* are a list of name, lower-case name and value (httpx2/_models.py, ``Headers``)."""
-    return getattr(cls([(b"Ab", b"c")]), "_list", None) == [(b"Ab", b"ab", b"c")]
+    is_known = cls.__name__ == "Headers" and cls.__module__.partition(".")[0] in _NAMES
+    return is_known and getattr(cls([(b"Ab", b"c")]), "_list", None) == [(b"Ab", b"ab", b"c")]
 
 
 def without_cookies(response: Any, jar: Any = None) -> Any:

@@ -41,7 +41,7 @@ from ._core.steps import (
 )
 from ._drive import adrive, drive
 from ._families import Late, rebuilt
-from ._tapes import OVERDUE, SENT, TOOK, UNTIL, asent, decks, sent, skips_waits
+from ._tapes import OVERDUE, SENT, UNTIL, asent, decks, sent, skips_waits
 
 
 if TYPE_CHECKING:
@@ -59,9 +59,6 @@ MAX_REPLAY = 32 << 20
 
 #: A timeout is shortened, or a timer set, if it would pass the deadline by more than this factor.
 _SLACK = 1.05
-
-#: Seconds by which a time may differ that was recorded, and as a share of it: it was taken a moment later.
-_ROUNDING, _ROUNDED = 0.05, 0.1
 
 #: A timer that is later than this was held up by something else than its turn.
 _LATE_SECONDS = 0.25
@@ -82,15 +79,13 @@ class _Performer:
         self._request = request
         self._send_on = send
         self._mark = mark
-        self._own = self._timeout = (
-            _NO_TIMEOUT  # the SDK's; those of the newest request, as are its extensions
-        )
+        # Timeouts of the SDK's request, then those of the newest that was sent, and the extensions of that one.
+        self._own = self._timeout = _NO_TIMEOUT
         self._sent: dict[str, Any] = {}
-        self._ahead = 0.0  # seconds that were not waited for, because a failure was played
 
     def __call__(self, step: Any) -> Any:
         if step is NOW:
-            return now() + self._ahead
+            return now()
         if step is DRAW:
             return random.random()  # noqa: S311 -- spreads load, hides nothing
         if step is REPLAY:
@@ -101,7 +96,7 @@ class _Performer:
         self._own = own = self._request.extensions.get("timeout", _NO_TIMEOUT)
         self._timeout = timeout = dict(own)
         if step.until is not None:
-            left = step.until - now() - self._ahead
+            left = step.until - now()
             if left <= 0:
                 raise self._overdue(left)
             most = left * _SLACK
@@ -118,20 +113,11 @@ class _Performer:
             step.idle if read is None or (step.idle is not None and step.idle < read) else read
         )
 
-    def _played(self, error: BaseException, until: float | None) -> None:
-        """Let the time pass that *error* took when it was recorded, if it was: it may have been all there was."""
-        took: float = getattr(error, TOOK, 0.0)
-        if took:
-            self._ahead += took
-            left = inf if until is None else until - now() - self._ahead
-            if 0 < left < min(_ROUNDING, took * _ROUNDED):
-                self._ahead += left
-
     def _shorten(self, until: float | None) -> float | None:
         """Let a body that is about to be read be silent no longer than until *until*; the seconds left."""
         if until is None:
             return None
-        left = until - now() - self._ahead
+        left = until - now()
         read = self._timeout["read"]
         if left <= 0:
             raise self._overdue(left)
@@ -225,9 +211,8 @@ class Blocking(_Performer):
         try:
             body = self._whole(response, step.limit, step.until)
         except BaseException as exc:
-            self._played(exc, step.until)
             return Came(response, error=exc)
-        return Came(response, body, now() + self._ahead)
+        return Came(response, body, now())
 
     def _read(self, step: Read) -> bytes:
         return self._whole(step.answer, step.limit, step.until)
@@ -252,7 +237,6 @@ class Blocking(_Performer):
             chunk: bytes | None = next(chunks, None)
         except BaseException as exc:
             alarm.end(exc)
-            self._played(exc, step.until)
             raise
         alarm.end()
         if chunk is None:
@@ -263,12 +247,9 @@ class Blocking(_Performer):
         cast("Any", step.answer).close()
 
     def _past_cassettes(self, send: Callable[[Any], Any], request: Any, step: Ask | Send) -> Any:
-        try:
-            response = sent(send, request, step.call, step.place.name)
-        except BaseException as exc:
-            self._played(exc, step.until)
-            raise
-        response.extensions[SENT] = self._sent
+        response = sent(send, request, step.call, step.place.name)
+        if isinstance(step, Send):
+            response.extensions[SENT] = self._sent
         return response
 
     def _sleep(self, step: Sleep) -> None:
@@ -309,9 +290,8 @@ class Awaiting(_Performer):
         try:
             return await self._in_time(step.until, partial(self._asked, step, heads))  # type: ignore[no-any-return]
         except BaseException as exc:
-            if not heads:
+            if not heads or isinstance(exc, GeneratorExit):
                 raise
-            self._played(exc, step.until)
             return Came(heads[0], error=exc)
 
     async def _asked(self, step: Ask, heads: list[Any]) -> Came:
@@ -319,7 +299,7 @@ class Awaiting(_Performer):
         heads.append(response)
         if not 200 <= response.status_code < 300:
             return Came(response)
-        return Came(response, await self._whole(response, step.limit, step.until), now() + self._ahead)
+        return Came(response, await self._whole(response, step.limit, step.until), now())
 
     def _read(self, step: Read) -> Any:
         return self._in_time(step.until, partial(self._whole, step.answer, step.limit, step.until))
@@ -331,11 +311,7 @@ class Awaiting(_Performer):
 
     async def _next(self, step: Next) -> bytes | None:
         chunks = chunks_of(step.answer, awaited=True)
-        try:
-            chunk: bytes | None = await self._in_time(step.until, partial(anext, chunks, None))
-        except BaseException as exc:
-            self._played(exc, step.until)
-            raise
+        chunk: bytes | None = await self._in_time(step.until, partial(anext, chunks, None))
         if chunk is None:
             await self._close(Close(step.answer))  # gives the connection back
         return chunk
@@ -344,12 +320,9 @@ class Awaiting(_Performer):
         await cast("Any", step.answer).aclose()
 
     async def _past_cassettes(self, send: Callable[[Any], Any], request: Any, step: Ask | Send) -> Any:
-        try:
-            response = await asent(send, request, step.call, step.place.name)
-        except BaseException as exc:
-            self._played(exc, step.until)
-            raise
-        response.extensions[SENT] = self._sent
+        response = await asent(send, request, step.call, step.place.name)
+        if isinstance(step, Send):
+            response.extensions[SENT] = self._sent
         return response
 
     async def _sleep(self, step: Sleep) -> None:
@@ -370,10 +343,10 @@ class Awaiting(_Performer):
     async def _in_time(self, until: float | None, work: Callable[[], Any]) -> Any:
         if until is None:
             return await work()
-        with anyio.move_on_after(until - now() - self._ahead) as scope:
+        with anyio.move_on_after(until - now()) as scope:
             return await work()
         if scope.cancelled_caught:
-            raise self._overdue(until - now() - self._ahead)
+            raise self._overdue(until - now())
         return None
 
     def _overdue(self, left: float) -> Overdue:

@@ -25,9 +25,6 @@ OVERDUE: Final = "respan_openai.overdue"
 #: Among the extensions of an answer that a cassette listens to: those of its request.
 SENT: Final = "respan_openai.sent"
 
-#: An attribute of what a cassette raises: seconds that it took when it was recorded, more than it takes now.
-TOOK: Final = "respan_took"
-
 
 class Playing(Protocol):
     """A request that the cassette answers."""

@@ -14,7 +14,7 @@ from .call import Mode, parse_object
 from .judge import Fault, judge_answer, judge_body, judge_error, judge_fault
 from .origin import same_origin
 from .sse import Watch
-from .steps import NOW, REPLAY, Ask, Close, Next, Read, Send
+from .steps import NOW, REPLAY, TOOK, Ask, Close, Next, Read, Send
 from .trace import Tried
 
 
@@ -56,6 +56,7 @@ class Outcome:
         watch: On a stream that goes on; it has seen *held*.
         error: What was raised instead of an answer, and *fault* what it means.
         refused: Why a redirect was not followed.
+        took: Seconds that *error* took when it was recorded, more than it took now.
         read: What was read in a whole answer.
     """
 
@@ -68,6 +69,7 @@ class Outcome:
         "read",
         "refused",
         "target",
+        "took",
         "tried",
         "verdict",
         "watch",
@@ -82,6 +84,7 @@ class Outcome:
         self.error: BaseException | None = None
         self.fault: Fault | None = None
         self.refused: str | None = None
+        self.took = 0.0
         self.read: Reading | None = None
         self.target: Target
         self.tried: Tried
@@ -142,11 +145,11 @@ def attempt(asking: Asking) -> Generator[Any, Any, Outcome]:
     target, call, plan = asking.target, asking.call, asking.plan
     outgoing = target.build(call)
     asking.model = outgoing.model
-    over = None
+    at = 0.0
     try:
         if call.mode is _WHOLE:
             came = yield Ask(target, outgoing, plan.limits.body, asking.until, plan.timeouts.idle, call)
-            asking.answer, body, over, error = came
+            asking.answer, body, at, error = came
             if error is not None:
                 raise error  # noqa: TRY301 -- as if it were thrown in here
         else:
@@ -155,16 +158,17 @@ def attempt(asking: Asking) -> Generator[Any, Any, Outcome]:
     except GeneratorExit:
         raise
     except BaseException as exc:
-        outcome, over = _broken(asking, exc), None
+        outcome, at = _broken(asking, exc), 0.0
         yield from asking.give_back()
     outcome.target = target
-    outcome.tried = _tried(asking, outcome, over or (yield NOW))
+    outcome.tried = _tried(asking, outcome, at or (yield NOW))
     return outcome
 
 
 def _broken(asking: Asking, error: BaseException) -> Outcome:
     outcome = Outcome()
     outcome.error = error
+    outcome.took = getattr(error, TOOK, 0.0)
     outcome.fault = fault = asking.plan.explain(error)
     if fault is not None:
         stale = asking.reused and asking.answer is None and fault is Fault.READ

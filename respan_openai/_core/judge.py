@@ -538,11 +538,17 @@ def judge_body(
     model, usage = found.get("model"), found.get("usage")
     return Read(
         None,
-        {**usage} if usage and isinstance(usage, _DICT) else None,
+        _copied(usage) if usage and isinstance(usage, _DICT) else None,
         model if isinstance(model, str) else None,
         flags_of(path, found),
         found if look is _json else None,
     )
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, _DICT):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, _LIST) else value
 
 
 #: How an answer ends that is whole; other words are shown only if they are known.

@@ -43,6 +43,10 @@ class TooLarge(Exception):  # noqa: N818 -- as above
     """Thrown into a flow when a body grew beyond the step's ``limit``."""
 
 
+#: An attribute of a failure that is played instead of waited for: seconds that it took when it was recorded.
+TOOK: Final = "respan_took"
+
+
 class Now:
     """Answered with the time. ``NOW`` is the only one."""
 

@@ -105,16 +105,13 @@ class Trace:
         from ..calls import CallRecord  # most programs never ask for one
 
         tried = self._delivered
-        ended = now if self._ended is None else self._ended
-        if self.tried:  # a failure that is played brings the time with it that it took
-            ended = max(ended, self.tried[-1].ended)
         return CallRecord(
             path=self._path,
             target=tried and tried.target,
             model=tried and tried.model,
             status=tried and tried.status,
             attempts=tuple(_attempt(number, tried) for number, tried in enumerate(self.tried, 1)),
-            ms=(ended - self.began) * 1000,
+            ms=((now if self._ended is None else self._ended) - self.began) * 1000,
             received=self._received,
             done=self.done,
             complete=self._complete,

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Asked"]
 
 
-#: In every question, and nothing by itself; only what is known to be a secret can be part of them.
+#: In every question, and nothing by itself; only what is known or named as a secret can be part of them.
 _PUBLIC: Final = ("POST", *(path.decode() for path in SERVED))
 
 #: Texts that are remembered.
@@ -75,10 +75,10 @@ class Asked:
         if texts is None:
             return False
         new = self._new(texts)
-        # No form in which a text hides goes on beyond a zero.
         joined = "\0".join(new)
         if _MAY_BE_JSON.search(joined) or ("data:" in joined and "\n" in joined):
             return False  # JSON, or a stream
+        # No form in which a text hides goes on beyond a zero.
         if new and self._sweep.edits(joined.encode("utf-8", "surrogatepass")):
             return False
         self._clean.update(new)
@@ -89,7 +89,7 @@ class Asked:
         known = self._sweep.known
         if self._known != known or len(self._clean) > _MOST_CLEAN:
             self._known = known
-            self._clean = set() if self._sweep.holds_known("\0".join(_PUBLIC)) else {*_PUBLIC}
+            self._clean = set() if self._sweep.may_hold("\0".join(_PUBLIC)) else {*_PUBLIC}
         return [*filterfalse(self._clean.__contains__, texts)]
 
     # -- bodies

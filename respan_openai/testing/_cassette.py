@@ -59,7 +59,7 @@ class Cassette:
         raising: Makes what is raised for a request that has no recording, of its text; a ``BaseException``, so
             that no ``except Exception`` hides it.
         mismatches: Text of each such request, also of those whose exception somebody swallowed.
-        errors: Statuses of the answers that were saved and are errors, from 400 on.
+        errors: Statuses of the answers that were saved and are errors, from 400 on; none if all attempts are kept.
 
     Raises:
         CassetteError: if the file cannot be read as a cassette, or an option is wrong. What is wrong with an
@@ -230,7 +230,7 @@ class Cassette:
         found = late([seen for seen, _ in kept], recorded, self._rules, self._redactor)
         if not found:
             self._saved = self._keeper.save(recorded, self._redactor.secrets)
-            statuses = (each.answer.status for each in recorded)
+            statuses = (each.answer.status for each in recorded if self.options.retries != "keep")
             self.errors = {status for status in statuses if status is not None and status >= 400}
         return found
 

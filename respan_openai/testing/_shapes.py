@@ -177,7 +177,12 @@ def deepest(value: Any, most: int) -> Place | None:
 
     Takes no stack, whatever it is given.
     """
-    return _descent(value, most) if extent(value).levels > most else None
+    level = [value] if type(value) in _NESTING else []
+    for _ in range(most):
+        if not level:
+            break
+        level = [child for item in level for child in _INSIDE[type(item)](item) if type(child) in _NESTING]
+    return _descent(value, most) if level else None
 
 
 class Extent(NamedTuple):
@@ -206,6 +211,7 @@ _DICT: Final[Any] = dict
 _LIST: Final[Any] = list
 _VALUES: Final[Callable[[dict[str, Any]], Iterable[Any]]] = methodcaller("values")
 _NESTING: Final = frozenset({_DICT, _LIST})
+_INSIDE: Final[dict[Any, Callable[[Any], Any]]] = {dict: dict[str, Any].values, list: list[Any].__iter__}
 
 
 def _descent(value: Any, most: int) -> Place:

@@ -121,9 +121,9 @@ class Sweep:
             return True
         return self._holds_needle(data)
 
-    def holds_known(self, text: str) -> bool:
-        """Whether something that is known stands plainly in *text*."""
-        return self._holds_needle(text.encode("utf-8", "surrogatepass"))
+    def may_hold(self, text: str) -> bool:
+        """Whether something that is known, or that a user wants to be kept out, may stand plainly in *text*."""
+        return self._hooks.search_texts or self._holds_needle(text.encode("utf-8", "surrogatepass"))
 
     def _holds_needle(self, data: bytes) -> bool:
         return any(needle in data for needle, _ in self._secrets.needles)

@@ -153,7 +153,7 @@ class Library:
     def _unknown(self, question: Question) -> Reason:
         if not any(shelf.recorded for shelf in self._shelves):
             return "empty"
-        place = self.rules.compared(question).request[:2]
+        place = self.rules.filed(question).place
         return "differs" if any(place in shelf.places for shelf in self._shelves) else "path"
 
     # -- what is in it

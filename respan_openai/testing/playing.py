@@ -12,8 +12,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from .._clock import asleep, now, sleep
+from .._core.steps import TOOK
 from .._families import family_of
-from .._tapes import TOOK
 from .recording import Answer, Chunk, Failure
 
 
