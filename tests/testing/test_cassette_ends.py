@@ -7,6 +7,7 @@ import gzip
 import importlib
 import json
 import random
+import re
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -113,6 +114,17 @@ def failing(upstream: Upstream, *numbers: int, status: int = 500) -> None:
             respond(wfile, raw)
 
     upstream.respond = refused
+
+
+def test_a_pattern_that_is_found_in_a_path(upstream: Upstream, path: Path) -> None:
+    """What a user wants to be kept out is looked for everywhere, also where nothing else could be secret."""
+    redact = [re.compile("completions")]
+    with cassette(path, mode="once", redact=redact):
+        live = ask(client(upstream.base_url))
+    with cassette(path, redact=redact):
+        assert ask(client(NOWHERE)) == live
+
+    assert [call["request"]["path"] for call in recorded(path)] == ["/chat/{{secret:1}}"]
 
 
 # -- streams that nobody read to their end
