@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import gzip
 import json
 import pickle
 import threading
@@ -354,6 +355,20 @@ async def test_an_answer_is_parsed_once_and_belongs_to_who_asks(caller, served, 
     assert b"respan_openai" not in pickle.dumps(raw.http_response)
     assert record_of(raw).usage == answer["usage"]
     assert raw.parse().usage.total_tokens == 3
+
+
+async def test_a_compressed_answer_is_unpacked(caller, served, gateway) -> None:
+    """Its headers say what it is now, and no more how it was packed."""
+    packed = gzip.compress(json.dumps(chat("Unpacked.")).encode())
+    served.behave = lambda _seen: reply(200, packed, {"content-encoding": "gzip"})
+    client = wrap(caller.client(), gateway=gateway)
+
+    raw = await caller(client.chat.completions.with_raw_response.create, model="m", messages=[])
+
+    assert raw.parse().choices[0].message.content == "Unpacked."
+    assert raw.http_response.json() == json.loads(raw.http_response.content) == chat("Unpacked.")
+    assert "content-encoding" not in raw.headers
+    assert int(raw.headers["content-length"]) == len(raw.http_response.content)
 
 
 async def test_a_streamed_call_is_done_when_the_stream_is(caller, gateway, told) -> None:
