@@ -247,6 +247,7 @@ class Blocking(_Performer):
         cast("Any", step.answer).close()
 
     def _past_cassettes(self, send: Callable[[Any], Any], request: Any, step: Ask | Send) -> Any:
+        request.extensions[UNTIL] = step.until
         response = sent(send, request, step.call, step.place.name)
         if isinstance(step, Send):
             response.extensions[SENT] = self._sent
@@ -277,7 +278,6 @@ class Awaiting(_Performer):
 
     async def _sent_on(self, step: Ask | Send) -> Any:
         request = self._rebuilt(step)
-        request.extensions[UNTIL] = step.until
         if decks:
             response = await self._past_cassettes(partial(self._send_on, step.place), request, step)
         else:
@@ -320,6 +320,7 @@ class Awaiting(_Performer):
         await cast("Any", step.answer).aclose()
 
     async def _past_cassettes(self, send: Callable[[Any], Any], request: Any, step: Ask | Send) -> Any:
+        request.extensions[UNTIL] = step.until
         response = await asent(send, request, step.call, step.place.name)
         if isinstance(step, Send):
             response.extensions[SENT] = self._sent

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 
-#: Among the extensions of what is awaited: when its sender gives it up, in monotonic seconds, or ``None``.
+#: Among the extensions of what a cassette sees: when its sender gives it up, in monotonic seconds, or ``None``.
 UNTIL: Final = "respan_openai.until"
 
 #: Among the extensions of what is not awaited: true once its sender has given it up, as its time was over.

@@ -14,7 +14,7 @@ from .call import Mode, parse_object
 from .judge import Fault, judge_answer, judge_body, judge_error, judge_fault
 from .origin import same_origin
 from .sse import Watch
-from .steps import NOW, REPLAY, TOOK, Ask, Close, Next, Read, Send
+from .steps import NOW, REPLAY, SPENT, Ask, Close, Next, Read, Send
 from .trace import Tried
 
 
@@ -56,7 +56,7 @@ class Outcome:
         watch: On a stream that goes on; it has seen *held*.
         error: What was raised instead of an answer, and *fault* what it means.
         refused: Why a redirect was not followed.
-        took: Seconds that *error* took when it was recorded, more than it took now.
+        spent: Whether *error* left the call no time, when it was recorded that is now played.
         read: What was read in a whole answer.
     """
 
@@ -68,8 +68,8 @@ class Outcome:
         "over",
         "read",
         "refused",
+        "spent",
         "target",
-        "took",
         "tried",
         "verdict",
         "watch",
@@ -84,7 +84,7 @@ class Outcome:
         self.error: BaseException | None = None
         self.fault: Fault | None = None
         self.refused: str | None = None
-        self.took = 0.0
+        self.spent = False
         self.read: Reading | None = None
         self.target: Target
         self.tried: Tried
@@ -168,7 +168,7 @@ def attempt(asking: Asking) -> Generator[Any, Any, Outcome]:
 def _broken(asking: Asking, error: BaseException) -> Outcome:
     outcome = Outcome()
     outcome.error = error
-    outcome.took = getattr(error, TOOK, 0.0)
+    outcome.spent = getattr(error, SPENT, False)
     outcome.fault = fault = asking.plan.explain(error)
     if fault is not None:
         stale = asking.reused and asking.answer is None and fault is Fault.READ

@@ -33,9 +33,6 @@ MOST_ATTEMPTS = 5
 #: Added to what a server asked us to wait, as a share of it, so that not all who were told the same come back at once.
 JITTER = 0.1
 
-#: Seconds by which a time may differ that was recorded, and the most of it.
-_ROUNDING, _ROUNDED = 0.05, 0.1
-
 # A member looked up on its class costs more than all that is done with it (CPython 3.11).
 _EVENTS, _OPEN, _PROBE = Mode.EVENTS, Entry.OPEN, Entry.PROBE
 
@@ -181,16 +178,6 @@ class Course:
         if limit is None:
             return self.until
         return began + limit if self.until is None else min(self.until, began + limit)
-
-    def passed_over(self, seconds: float, now: float) -> None:
-        """A failure was played that took *seconds* when it was recorded: so much less is left of the call's time.
-
-        One that had used up all of it leaves nothing, although it was recorded in milliseconds, and sent a moment later.
-        """
-        if self.until is not None:
-            self.until -= seconds
-            if self.until - now < min(_ROUNDING, seconds * _ROUNDED):
-                self.until = min(self.until, now)
 
     def note(self, target: Target, verdict: Verdict) -> None:
         """Remember what a failure of *target* rules out for the rest of the call."""

@@ -100,8 +100,8 @@ def _succeeded(course: Course, outcome: Outcome, trace: Trace) -> Outcome:
 def _failed(course: Course, outcome: Outcome, verdict: Verdict, draw: float) -> None:
     now, health = outcome.tried.ended, course.health
     course.note(outcome.target, verdict)
-    if outcome.took:
-        course.passed_over(outcome.took, now)
+    if outcome.spent:
+        course.until = now
     if course.owed is not None:
         payer, cost = course.owed
         payer.spend(now, cost)

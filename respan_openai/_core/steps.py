@@ -43,8 +43,8 @@ class TooLarge(Exception):  # noqa: N818 -- as above
     """Thrown into a flow when a body grew beyond the step's ``limit``."""
 
 
-#: An attribute of a failure that is played instead of waited for: seconds that it took when it was recorded.
-TOOK: Final = "respan_took"
+#: An attribute of a failure that is played instead of waited for: whether it left its call no time.
+SPENT: Final = "respan_spent"
 
 
 class Now:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ._replay import FIELDS, replayed
 from ._request import kept_pairs
-from ._shapes import REPAIR, Misshapen, Shape, a_string, a_whole_number, pairs
+from ._shapes import REPAIR, Misshapen, Shape, a_string, a_truth, a_whole_number, pairs
 from .bodies import kept
 from .recording import Answer, Failure
 
@@ -33,8 +33,12 @@ def kept_answer(answer: Answer, beside: Beside) -> Fields:
         **kept(answer.chunks, _content_type(answer), beside),
         **({} if answer.end == _usual_end(failure) else {"end": answer.end}),
     }
-    error = {} if failure is None else {"error": {"type": failure.type, "at": failure.at}}
+    error = {} if failure is None else {"error": _kept_failure(failure)}
     return {"response": response, **error} if response or not error else error
+
+
+def _kept_failure(failure: Failure) -> Fields:
+    return {"type": failure.type, "at": failure.at, **({"spent": True} if failure.spent else {})}
 
 
 def _content_type(answer: Answer) -> str:
@@ -60,7 +64,7 @@ def _an_end(value: Any, place: Place) -> str:
     return str(value)
 
 
-_FAILURE: Final = Shape({"type": a_string, "at": a_whole_number}, "type", "at")
+_FAILURE: Final = Shape({"type": a_string, "at": a_whole_number, "spent": a_truth}, "type", "at")
 
 #: The checks of the keys that :func:`kept_answer` writes.
 ANSWER: Final[Mapping[str, Check]] = {

@@ -29,6 +29,7 @@ __all__ = [
     "Shape",
     "a_list",
     "a_string",
+    "a_truth",
     "a_whole_number",
     "an_object",
     "anything",
@@ -109,6 +110,7 @@ def of_kind(kind: type, words: str) -> Check:
 
 a_string: Final = of_kind(str, "a string")
 a_whole_number: Final = of_kind(int, "a whole number")
+a_truth: Final = of_kind(bool, "true or false")
 an_object: Final = of_kind(dict, "an object")
 a_list: Final = of_kind(list, "a list")
 

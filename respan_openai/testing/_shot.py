@@ -37,13 +37,10 @@ class Playing:
         self._answer = answer
         head, self._delays = delays_of(self._answer, options)
         self.delay = latency + head
-        failure = answer.failure
-        # What was waited for is over by itself.
-        self._took = 0.0 if failure is None else max(0.0, failure.at / 1000 - head - sum(self._delays))
 
     def played(self) -> Any:
         """The recorded answer."""
-        return played(self._request, self._answer, self._delays, self._took)
+        return played(self._request, self._answer, self._delays)
 
 
 class Listening:
@@ -100,7 +97,12 @@ class Listening:
     def _failure(self, error: BaseException | None) -> Failure | None:
         """*error*, if it can be raised again when it is played; else whoever asked has gone away."""
         kind = self._kind(error)
-        return None if kind is None else Failure(kind, self._ms())
+        return None if kind is None else Failure(kind, self._ms(), "Timeout" in kind and self._is_late())
+
+    def _is_late(self) -> bool:
+        """Whether the time of whoever asked is over."""
+        until = self._request.extensions.get(UNTIL)
+        return until is not None and now() > until - _ROUNDING
 
     def _kind(self, error: BaseException | None) -> str | None:
         if self._is_overdue(error):
@@ -116,8 +118,7 @@ class Listening:
         extensions = self._request.extensions
         if OVERDUE in extensions or error is None or isinstance(error, Exception):
             return OVERDUE in extensions
-        until = extensions.get(UNTIL)  # what is awaited is cancelled then
-        return until is not None and now() > until - _ROUNDING
+        return self._is_late()  # what is awaited is cancelled then
 
     def _ms(self) -> int:
         return round((now() - self._began) * 1000)

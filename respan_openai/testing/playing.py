@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from .._clock import asleep, now, sleep
-from .._core.steps import TOOK
+from .._core.steps import SPENT
 from .._families import family_of
 from .recording import Answer, Chunk, Failure
 
@@ -32,33 +32,31 @@ __all__ = ["Tee", "decoded", "delays_of", "played", "recut"]
 # -- playing
 
 
-def played(request: Any, answer: Answer, delays: Sequence[float], took: float = 0.0) -> Any:
+def played(request: Any, answer: Answer, delays: Sequence[float]) -> Any:
     """The response for *answer*; ``delays[n]`` are the seconds before its chunk *n*.
-
-    *took* are seconds that it took when it was recorded, more than it takes now; its failure tells them.
 
     Raises:
         Exception: what was recorded in the place of an answer.
     """
     family = family_of(request)
     if answer.status is None:
-        raise raised(request, answer.failure, took)
+        raise raised(request, answer.failure)
     return family.Response(
         answer.status,
         headers=list(answer.headers),
-        stream=_played_class(family)(request, answer, delays, took),
+        stream=_played_class(family)(request, answer, delays),
         request=request,
         extensions={"http_version": b"HTTP/1.1"},
     )
 
 
-def raised(request: Any, failure: Failure | None, took: float = 0.0) -> BaseException:
+def raised(request: Any, failure: Failure | None) -> BaseException:
     """The exception that *failure* stands for, of the request's own library."""
     family = family_of(request)
     name = "ReadError" if failure is None else failure.type
     kind = getattr(family, name, family.TransportError)
     error: BaseException = kind(f"{name}, as it was recorded.", request=request)
-    setattr(error, TOOK, took)
+    setattr(error, SPENT, failure is not None and failure.spent)
     return error
 
 
@@ -180,11 +178,10 @@ def decoded(request: Any, response: Any, chunks: Sequence[Chunk]) -> tuple[list[
 @lru_cache(maxsize=2)
 def _played_class(family: Any) -> type[Any]:
     class Played(family.SyncByteStream, family.AsyncByteStream):  # type: ignore[misc]
-        def __init__(self, request: Any, answer: Answer, delays: Sequence[float], took: float) -> None:
+        def __init__(self, request: Any, answer: Answer, delays: Sequence[float]) -> None:
             self._request = request
             self._answer = answer
             self._delays = delays
-            self._took = took
 
         def __iter__(self) -> Iterator[bytes]:
             for chunk, seconds in zip(self._answer.chunks, self._delays, strict=True):
@@ -202,6 +199,6 @@ def _played_class(family: Any) -> type[Any]:
 
         def _break(self) -> None:
             if self._answer.failure is not None:
-                raise raised(self._request, self._answer.failure, self._took)
+                raise raised(self._request, self._answer.failure)
 
     return Played

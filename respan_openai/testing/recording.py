@@ -117,10 +117,12 @@ class Failure(NamedTuple):
     Attributes:
         type: Name of its class, such as ``ReadTimeout``.
         at: Milliseconds since the request was sent.
+        spent: Whether it left its call no time: then nobody else is asked, though to play it takes none.
     """
 
     type: str
     at: int
+    spent: bool = False
 
 
 class Answer(NamedTuple):

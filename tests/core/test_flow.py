@@ -43,6 +43,7 @@ from respan_openai._core.steps import (
     DRAW,
     NOW,
     REPLAY,
+    SPENT,
     Ask,
     Came,
     Close,
@@ -695,6 +696,19 @@ def test_when_the_first_content_must_come(said, policy, targets, timeout, second
     assert FIRST_CONTENT_SECONDS == 300
     until = None if seconds is None else BEGAN + seconds
     assert [step.until for step in drive.of(Send, Next)] == [until] * 3
+
+
+@pytest.mark.parametrize("mode", [Mode.WHOLE, Mode.EVENTS, Mode.PASS])
+def test_a_failure_that_is_played_and_left_no_time(mode) -> None:
+    """It takes none now, but nobody is asked who was not when it was recorded; any other leaves all the time."""
+    for spent, asked in ((True, ["g"]), (False, ["g", "p"])):
+        error = lost(Fault.READ_TIMEOUT)
+        setattr(error, SPENT, spent)
+        answer = events(CONTENT) if mode is Mode.EVENTS else ok()
+
+        drive = run(plan(gateway(), provider()), call(mode, timeout=60.0), error, answer)
+
+        assert drive.asked == asked
 
 
 @pytest.mark.parametrize("mode", [Mode.WHOLE, Mode.PASS])

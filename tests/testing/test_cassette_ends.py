@@ -328,6 +328,7 @@ def test_a_timeout_of_a_client_with_a_fallback(
     with cassette(path):
         played = timed_out(NOWHERE)
 
+    assert [call["error"]["spent"] for call in recorded(path)] == [True]
     assert type(played) is type(live)
     assert [each.target for each in record_of(played).attempts] == ["respan"]
 
