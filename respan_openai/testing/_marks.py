@@ -181,7 +181,7 @@ def too_deep(most: int) -> str:
 def _usual(text: str, most: int) -> Any:
     """The value of JSON without marks and repeated keys, which is read in a third of the time; else ``None``."""
     # Inside of a string a quote has a backslash before it, so each key is where a quote and a colon are.
-    if any(map(text.__contains__, _UNUSUAL)):
+    if any(sign in text for first, sign in _UNUSUAL if first in text):
         return None
     value = json.loads(text, parse_constant=_refuse_constant)
     keys, levels = extent(value)
@@ -189,7 +189,11 @@ def _usual(text: str, most: int) -> Any:
 
 
 #: A mark, also one that is escaped; a quote and a colon in a string; a key apart from its colon.
-_UNUSUAL: Final = ('"$', "\\u0024", '\\":', " :", "\t:", "\n:", "\r:")
+#: Each behind a character of it, which is looked for many times faster, and is mostly missing.
+_UNUSUAL: Final = (
+    *(("$", '"$'), ("\\", "\\u0024"), ("\\", '\\":')),
+    *((space, f"{space}:") for space in " \n\t\r"),
+)
 
 
 def _any(text: str) -> Any:
