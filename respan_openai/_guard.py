@@ -115,9 +115,8 @@ class Guard:
         watch.feed(chunk)
         if watch.garbage is not None:
             self._check_readable(watch)
-        progress = (
-            watch.events if self._by_events else watch.content
-        )  # watch.progress, without a call for each chunk
+        # As watch.progress, without a call for each chunk.
+        progress = watch.events if self._by_events else watch.content
         if progress != self._seen:
             self._seen = progress
             self._at = now()

@@ -113,17 +113,16 @@ class _Performer:
             step.idle if read is None or (step.idle is not None and step.idle < read) else read
         )
 
-    def _shorten(self, until: float | None) -> float | None:
-        """Let a body that is about to be read be silent no longer than until *until*; the seconds left."""
+    def _shorten(self, until: float | None) -> None:
+        """Let a body that is about to be read be silent no longer than until *until*."""
         if until is None:
-            return None
+            return
         left = until - now()
         read = self._timeout["read"]
         if left <= 0:
             raise self._overdue(left)
         if read is None or left * _SLACK < read:
             self._timeout["read"] = left
-        return left
 
     def _overdue(self, left: float) -> Overdue:  # noqa: ARG002 -- tells more where it is awaited
         """What to raise when the time is over, *left* seconds ago (negative)."""
@@ -221,24 +220,15 @@ class Blocking(_Performer):
         self._shorten(until)
         alarm = _Alarm(response, until, self._timeout["read"], self._sent)
         bound(response, limit, alarm)
-        try:
-            body: bytes = _joined(response, limit) if is_packed(response) else response.read()
-        except BaseException as exc:
-            alarm.end(exc)
-            raise
-        alarm.end()
-        return body
+        with alarm:
+            return _joined(response, limit) if is_packed(response) else response.read()
 
     def _next(self, step: Next) -> bytes | None:
         chunks = chunks_of(step.answer, awaited=False)
         alarm = _Alarm(step.answer, step.until, self._timeout["read"], self._sent)
         alarm.passed()
-        try:
+        with alarm:
             chunk: bytes | None = next(chunks, None)
-        except BaseException as exc:
-            alarm.end(exc)
-            raise
-        alarm.end()
         if chunk is None:
             self._close(Close(step.answer))  # gives the connection back
         return chunk
@@ -430,12 +420,10 @@ class _Alarm:
                 # Past ssl.SSLSocket, whose own shutdown() takes the TLS state from under the blocked read.
                 socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
-    def end(self, error: BaseException | None = None) -> None:
-        """The read is over, by *error* if it failed.
+    def __enter__(self) -> None:
+        return None
 
-        Raises:
-            Overdue: if it failed, or came to its end, because the connection was shut down.
-        """
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if self._timer is not None:
             self._timer.cancel()
         if self._rang and (error is None or isinstance(error, Exception)):

@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 #: Among the extensions of what a cassette sees: when its sender gives it up, in monotonic seconds, or ``None``.
 UNTIL: Final = "respan_openai.until"
 
-#: Among the extensions of what is not awaited: true once its sender has given it up, as its time was over.
+#: Among the extensions of what a cassette sees: true once its answer was given up, as the time for it was over.
 OVERDUE: Final = "respan_openai.overdue"
-
 
 #: Among the extensions of an answer that a cassette listens to: those of its request.
 SENT: Final = "respan_openai.sent"
