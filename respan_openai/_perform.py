@@ -41,7 +41,7 @@ from ._core.steps import (
 )
 from ._drive import adrive, drive
 from ._families import Late, rebuilt
-from ._tapes import OVERDUE, SENT, UNTIL, asent, decks, sent, skips_waits
+from ._tapes import OVERDUE, SENT, UNTIL, Outbound, asent, decks, sent, skips_waits
 
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ class _Performer:
             return self._replay()
         return getattr(self, _BY[type(step)])(step)
 
-    def _rebuilt(self, step: Ask | Send) -> Any:
+    def _time(self, step: Ask | Send) -> None:
+        """Fit the timeouts of what is sent next to its deadline."""
         self._own = own = self._request.extensions.get("timeout", _NO_TIMEOUT)
         self._timeout = timeout = dict(own)
         if step.until is not None:
@@ -102,9 +103,22 @@ class _Performer:
             most = left * _SLACK
             if None in own.values() or max(own.values(), default=0.0) > most:
                 timeout |= {name: left for name, seconds in own.items() if seconds is None or seconds > most}
-        request = rebuilt(self._request, step.outgoing, self._mark, timeout)
+
+    def _built(self, step: Ask | Send) -> Any:
+        request = rebuilt(self._request, step.outgoing, self._mark, self._timeout)
         self._sent = request.extensions
         return request
+
+    def _outbound(self, step: Ask | Send) -> Outbound:
+        """What a cassette sees, which has a word to say about when it is given up."""
+        self._sent = {}
+
+        def build() -> Any:
+            request = self._built(step)
+            request.extensions[UNTIL] = step.until
+            return request
+
+        return Outbound(self._request, build, step.call, step.place.name)
 
     def _head_came(self, step: Ask | Send) -> None:
         # The library looks here again when it begins to read the body (httpcore, ``_receive_response_body``).
@@ -195,11 +209,8 @@ class Blocking(_Performer):
     """For ``Client`` and transports of its kind."""
 
     def _send(self, step: Ask | Send) -> Any:
-        request = self._rebuilt(step)
-        if decks:
-            response = self._past_cassettes(partial(self._send_on, step.place), request, step)
-        else:
-            response = self._send_on(step.place, request)
+        self._time(step)
+        response = self._past_cassettes(step) if decks else self._send_on(step.place, self._built(step))
         self._head_came(step)
         return response
 
@@ -236,9 +247,8 @@ class Blocking(_Performer):
     def _close(self, step: Close) -> None:
         cast("Any", step.answer).close()
 
-    def _past_cassettes(self, send: Callable[[Any], Any], request: Any, step: Ask | Send) -> Any:
-        request.extensions[UNTIL] = step.until
-        response = sent(send, request, step.call, step.place.name)
+    def _past_cassettes(self, step: Ask | Send) -> Any:
+        response = sent(partial(self._send_on, step.place), self._outbound(step))
         if isinstance(step, Send):
             response.extensions[SENT] = self._sent
         return response
@@ -267,11 +277,10 @@ class Awaiting(_Performer):
         return self._in_time(step.until, partial(self._sent_on, step))
 
     async def _sent_on(self, step: Ask | Send) -> Any:
-        request = self._rebuilt(step)
-        if decks:
-            response = await self._past_cassettes(partial(self._send_on, step.place), request, step)
-        else:
-            response = await self._send_on(step.place, request)
+        self._time(step)
+        response = await (
+            self._past_cassettes(step) if decks else self._send_on(step.place, self._built(step))
+        )
         self._head_came(step)
         return response
 
@@ -309,9 +318,8 @@ class Awaiting(_Performer):
     async def _close(self, step: Close) -> None:
         await cast("Any", step.answer).aclose()
 
-    async def _past_cassettes(self, send: Callable[[Any], Any], request: Any, step: Ask | Send) -> Any:
-        request.extensions[UNTIL] = step.until
-        response = await asent(send, request, step.call, step.place.name)
+    async def _past_cassettes(self, step: Ask | Send) -> Any:
+        response = await asent(partial(self._send_on, step.place), self._outbound(step))
         if isinstance(step, Send):
             response.extensions[SENT] = self._sent
         return response

@@ -23,7 +23,7 @@ from ._delivery import ERROR, quote
 from ._families import family_of, has_header, is_async_client, without_cookies
 from ._lift import accepted, lifted
 from ._shim import awaiting, blocking
-from ._tapes import asent, sent
+from ._tapes import Outbound, asent, sent
 from .exceptions import NotServedError
 from .fallbacks import base_of
 
@@ -72,7 +72,7 @@ class SyncHttpProxy(_HttpProxy):
         shim = self._self_shim
         path = shim.takes(request)
         if path is None:
-            return sent(partial(self.__wrapped__.send, **options), shim.let_pass(request))
+            return sent(partial(self.__wrapped__.send, **options), Outbound(shim.let_pass(request)))
         own: Any = self.__wrapped__
         carriers = self._self_carriers
 
@@ -104,7 +104,7 @@ class AsyncHttpProxy(_HttpProxy):
         shim = self._self_shim
         path = shim.takes(request)
         if path is None:
-            return await asent(partial(self.__wrapped__.send, **options), shim.let_pass(request))
+            return await asent(partial(self.__wrapped__.send, **options), Outbound(shim.let_pass(request)))
         own: Any = self.__wrapped__
         carriers = self._self_carriers
 

@@ -14,6 +14,8 @@ from ._clock import asleep, sleep
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from ._core.call import Call
+
 
 #: Among the extensions of what a cassette sees: when its sender gives it up, in monotonic seconds, or ``None``.
 UNTIL: Final = "respan_openai.until"
@@ -23,6 +25,45 @@ OVERDUE: Final = "respan_openai.overdue"
 
 #: Among the extensions of an answer that a cassette listens to: those of its request.
 SENT: Final = "respan_openai.sent"
+
+
+class Outbound:
+    """What is about to be sent.
+
+    Args:
+        own: As the attribute.
+        build: Makes what is sent; without it that is *own*. Called once, when somebody first wants to see it: a
+            cassette that answers needs no request.
+        call: As the attribute.
+        name: As the attribute.
+
+    Attributes:
+        own: The request as whoever asks has made it.
+        call: What it is an attempt of; ``None`` for a request that is not the gateway's business.
+        name: Of the target that it goes to; ``None`` likewise.
+    """
+
+    __slots__ = ("_build", "_request", "call", "name", "own")
+
+    def __init__(
+        self,
+        own: Any,
+        build: Callable[[], Any] | None = None,
+        call: Call | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.own = own
+        self.call = call
+        self.name = name
+        self._build = build
+        self._request: Any = own if build is None else None
+
+    @property
+    def request(self) -> Any:
+        """What is sent; always the same object."""
+        if self._request is None and self._build is not None:
+            self._request = self._build()
+        return self._request
 
 
 class Playing(Protocol):
@@ -60,10 +101,8 @@ class Deck(Protocol):
         """Whether nobody waits between attempts."""
         ...
 
-    def take(self, request: Any, call: Any, name: str | None) -> Playing | Listening:
-        """Decide about *request*, which goes to the target *name* for *call*.
-
-        Both are ``None`` for a request that is not the gateway's business.
+    def take(self, outbound: Outbound) -> Playing | Listening:
+        """Decide about *outbound*.
 
         Raises:
             BaseException: if the cassette answers only what was recorded, and this was not.
@@ -90,38 +129,36 @@ def skips_waits() -> bool:
     return bool(decks) and decks[-1].skips_waits
 
 
-def sent(send: Callable[[Any], Any], request: Any, call: Any = None, name: str | None = None) -> Any:
-    """What ``send(request)`` returns, or what the newest cassette has in its place."""
+def sent(send: Callable[[Any], Any], outbound: Outbound) -> Any:
+    """What ``send(outbound.request)`` returns, or what the newest cassette has in its place."""
     if not decks:
-        return send(request)
-    shot = decks[-1].take(request, call, name)
+        return send(outbound.request)
+    shot = decks[-1].take(outbound)
     if shot.is_live is False:
         if shot.delay:
             sleep(shot.delay)
         return shot.played()
     try:
-        response = send(request)
+        response = send(outbound.request)
     except BaseException as exc:
         shot.failed(exc)
         raise
     return shot.came(response)
 
 
-async def asent(
-    send: Callable[[Any], Awaitable[Any]], request: Any, call: Any = None, name: str | None = None
-) -> Any:
+async def asent(send: Callable[[Any], Awaitable[Any]], outbound: Outbound) -> Any:
     """Same as :func:`sent`, awaited."""
     if not decks:
-        return await send(request)
-    if not hasattr(request.stream, "__iter__"):
-        await request.aread()  # what is asked must be known, and is sent from memory then
-    shot = decks[-1].take(request, call, name)
+        return await send(outbound.request)
+    if not hasattr(outbound.own.stream, "__iter__"):
+        await outbound.own.aread()  # what is asked must be known, and is sent from memory then
+    shot = decks[-1].take(outbound)
     if shot.is_live is False:
         if shot.delay:
             await asleep(shot.delay)
         return shot.played()
     try:
-        response = await send(request)
+        response = await send(outbound.request)
     except BaseException as exc:
         shot.failed(exc)
         raise

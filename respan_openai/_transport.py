@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._families import AsyncTransport, SyncTransport, family_of, without_cookies
 from ._shim import Settings, awaiting, blocking, make_shim
-from ._tapes import asent, sent
+from ._tapes import Outbound, asent, sent
 from .exceptions import ConfigError
 from .fallbacks import base_of
 
@@ -120,7 +120,7 @@ class RespanTransport(_TransportBase, SyncTransport):
         self._check_family(request)
         path = self._shim.takes(request)
         if path is None:
-            return sent(self._inner.handle_request, self._shim.let_pass(request))
+            return sent(self._inner.handle_request, Outbound(self._shim.let_pass(request)))
 
         def send(place: Any, outgoing: Any) -> Any:
             return without_cookies(self._send_by(place)(outgoing))
@@ -160,7 +160,7 @@ class AsyncRespanTransport(_TransportBase, AsyncTransport):
         self._check_family(request)
         path = self._shim.takes(request)
         if path is None:
-            return await asent(self._inner.handle_async_request, self._shim.let_pass(request))
+            return await asent(self._inner.handle_async_request, Outbound(self._shim.let_pass(request)))
 
         async def send(place: Any, outgoing: Any) -> Any:
             return without_cookies(await self._send_by(place)(outgoing))

@@ -47,12 +47,12 @@ class LocalBlocking(Blocking):
             return step.flight.wait_blocking(step.seconds)
         return super().__call__(step)
 
-    def _rebuilt(self, step: Ask | Send) -> Any:
-        return _without_hooks(super()._rebuilt(step), self._mark)
+    def _built(self, step: Ask | Send) -> Any:
+        return _without_hooks(super()._built(step), self._mark)
 
-    def _past_cassettes(self, send: Callable[[Any], Any], request: Any, step: Ask | Send) -> Any:  # noqa: ARG002
+    def _past_cassettes(self, step: Ask | Send) -> Any:
         # A cassette stands in front of the gateway: what is behind it belongs to a call that it has seen.
-        return send(request)
+        return self._send_on(step.place, self._built(step))
 
 
 class LocalAwaiting(Awaiting):
@@ -65,11 +65,11 @@ class LocalAwaiting(Awaiting):
             return step.flight.wait(step.seconds)
         return super().__call__(step)
 
-    def _rebuilt(self, step: Ask | Send) -> Any:
-        return _without_hooks(super()._rebuilt(step), self._mark)
+    def _built(self, step: Ask | Send) -> Any:
+        return _without_hooks(super()._built(step), self._mark)
 
-    async def _past_cassettes(self, send: Callable[[Any], Any], request: Any, step: Ask | Send) -> Any:  # noqa: ARG002
-        return await send(request)
+    async def _past_cassettes(self, step: Ask | Send) -> Any:
+        return await self._send_on(step.place, self._built(step))
 
 
 def _without_hooks(request: Any, mark: str) -> Any:

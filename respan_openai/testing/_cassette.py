@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .._core.health import forget
 from .._tapes import push, remove
 from ._late import late
-from ._outbound import asked, repeats_of
+from ._outbound import asked
 from ._seen import Counts, Log, Seen, unanswered, without_retries
 from ._shot import Listening, Playing
 from ._troubles import incomplete, leftovers, unreadable
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Self
 
+    from .._tapes import Outbound
     from .recording import Answer, Question
     from .views import CallView
 
@@ -246,60 +247,60 @@ class Cassette:
 
     # -- in front of the network
 
-    def take(self, request: Any, call: Any, name: str | None) -> Shot:
-        """Decide about *request*; see ``_tapes.Deck``."""
+    def take(self, outbound: Outbound) -> Shot:
+        """Decide about *outbound*; see ``_tapes.Deck``."""
         try:
-            question = asked(request, call, name, self._rules.headers)
+            question, repeats = asked(outbound, self._rules.headers)
             with self._lock:
-                seen = self._log.add(question, call, repeats_of(request))
-                return self._shot(request, call, seen)
+                return self._shot(outbound, self._log.add(question, outbound.call, repeats))
         except CassetteError as exc:  # the SDK would take it for a failed call, and repeat it
             self.mismatches.append(str(exc))
             raise self.raising(str(exc)) from None
 
-    def _shot(self, request: Any, call: Any, seen: Seen) -> Shot:
+    def _shot(self, outbound: Outbound, seen: Seen) -> Shot:
         fault = self._faults.next(seen.question, seen.number)
         latency = (fault and fault.latency) or 0.0
         if fault is not None and not fault.only_delays:
-            found = self._library.peek(self._masked(request, call, seen))
+            found = self._library.peek(self._masked(outbound, seen))
             answer = fault.applied(None if found is None else found.answer)
             seen.is_fault = True
-            return self._playing(request, seen, answer, latency)
+            return self._playing(outbound, seen, answer, latency)
         if self.options.mode == "verify":
-            return self._listening(request, seen, expected=self._expected(self._masked(request, call, seen)))
+            return self._listening(outbound, seen, expected=self._expected(self._masked(outbound, seen)))
         if not self.is_replaying:
-            self._masked(request, call, seen)
-            return self._listening(request, seen)
-        taken = self._found(request, call, seen)
+            self._masked(outbound, seen)
+            return self._listening(outbound, seen)
+        taken = self._found(outbound, seen)
         if isinstance(taken, Taken):
-            return self._playing(request, seen, taken.recorded.answer, latency)
+            return self._playing(outbound, seen, taken.recorded.answer, latency)
         if self.is_recording:
-            return self._listening(request, seen)
+            return self._listening(outbound, seen)
         raise self.raising(self._mismatch(taken, seen.masked))
 
-    def _found(self, request: Any, call: Any, seen: Seen) -> Taken | Miss:
-        """The recording that answers *request*; where there is none, the keys in play are learnt first.
+    def _found(self, outbound: Outbound, seen: Seen) -> Taken | Miss:
+        """The recording that answers *outbound*; where there is none, the keys in play are learnt first.
 
         Hardly a question holds one.
         """
         seen.masked = before = self._redactor.question(seen.question)
         taken = self._library.take(before)
-        if isinstance(taken, Taken) or self._masked(request, call, seen) == before:
+        if isinstance(taken, Taken) or self._masked(outbound, seen) == before:
             return taken
         return self._library.take(seen.masked)
 
-    def _masked(self, request: Any, call: Any, seen: Seen) -> Question:
-        """What *request* asks, as it is written, with all that is known to be secret by now."""
-        self._learn(request, call)
+    def _masked(self, outbound: Outbound, seen: Seen) -> Question:
+        """What *outbound* asks, as it is written, with all that is known to be secret by now."""
+        self._learn(outbound)
         seen.masked = self._redactor.question(seen.question)
         return seen.masked
 
-    def _learn(self, request: Any, call: Any = None) -> None:
-        """Know what *request* and its *call* are sent with, and what the environment has by now."""
+    def _learn(self, outbound: Outbound) -> None:
+        """Know what *outbound* and its call are sent with, and what the environment has by now."""
         self._redactor.secrets.look_around()
+        request, call = outbound.request, outbound.call
         sent = {*request.headers.raw, (b"?", request.url.query)}
         if call is not None:
-            sent |= {*call.headers, (b"?", call.raw_path.partition(b"?")[2])}
+            sent |= {*call.headers, (b"?", call.query)}
         new = sent - self._sent  # most requests bring the keys of the one before
         if new:
             texts = (
@@ -329,9 +330,9 @@ class Cassette:
         self._mismatch(taken, question)
         return None
 
-    def _playing(self, request: Any, seen: Seen, answer: Answer, latency: float) -> Playing:
+    def _playing(self, outbound: Outbound, seen: Seen, answer: Answer, latency: float) -> Playing:
         seen.answer = answer
-        return Playing(request, self._hurried(answer), self.options, latency)
+        return Playing(outbound.own, self._hurried(answer), self.options, latency)
 
     def _hurried(self, answer: Answer) -> Answer:
         """*answer*, which tells the SDK not to wait before it repeats the request."""
@@ -340,18 +341,18 @@ class Cassette:
         others = [item for item in answer.headers if item[0] not in {"retry-after", "retry-after-ms"}]
         return answer._replace(headers=(*others, ("retry-after-ms", "1")))
 
-    def _listening(self, request: Any, seen: Seen, expected: Answer | None = None) -> Listening:
+    def _listening(self, outbound: Outbound, seen: Seen, expected: Answer | None = None) -> Listening:
         def landed(came: Answer | BaseException) -> None:
-            self._landed(request, seen, came, expected)
+            self._landed(outbound, seen, came, expected)
 
-        seen.listening = Listening(request, self.options, landed)
+        seen.listening = Listening(outbound.request, self.options, landed)
         return seen.listening
 
     def _landed(
-        self, request: Any, seen: Seen, came: Answer | BaseException, expected: Answer | None
+        self, outbound: Outbound, seen: Seen, came: Answer | BaseException, expected: Answer | None
     ) -> None:
         with self._lock:
-            self._learn(request)  # who signs requests on their way has done so by now
+            self._learn(outbound)  # who signs requests on their way has done so by now
             self._log.land(seen, came)
             if expected is not None and seen.answer is not None:
                 from .shapes import changes

@@ -9,43 +9,36 @@ from .questions import question_of
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from .._tapes import Outbound
     from .recording import Question
 
 
-__all__ = ["asked", "repeats_of"]
+__all__ = ["asked"]
 
 
-def asked(request: Any, call: Any, name: str | None, headers: Sequence[str]) -> Question:
-    """What *request* asks, which goes to the target *name* for *call* (see ``_tapes.Deck``).
+def asked(outbound: Outbound, names: Sequence[str]) -> tuple[Question, int]:
+    """What *outbound* asks, and how many times the SDK has sent the same before, as it says.
 
-    *headers* are the names of those that are compared, in lower case.
+    *names* are those of the headers that are compared, in lower case.
     """
-    if call is None:
-        url, params, body = request.url, None, _content(request)
-    else:
-        url, params = call.url, call.params and call.params.params
-        body = _content(request) if call.body is None else call.body
-    header = request.headers.get if call is None else _headers_of(call)
-    path, _, query = _target_of(url).partition("?")
-    return question_of(
-        request.method,
+    own, call = outbound.own, outbound.call
+    header = _header_of(own.headers.raw if call is None else call.headers)
+    path, _, query = own.url.raw_path.decode("latin-1").partition("?")
+    question = question_of(
+        own.method,
         path,
         query,
         header("content-type"),
-        body,
+        _content(own) if call is None or call.body is None else call.body,
         header=header,
-        params=params,
-        via=name,
-        headers=headers,
+        params=None if call is None else call.params and call.params.params,
+        via=outbound.name,
+        headers=names,
     )
-
-
-def repeats_of(request: Any) -> int:
-    """How many times the SDK has sent the same before, as it says."""
-    said = request.headers.get("x-stainless-retry-count", "0")
-    return int(said) if said.isdecimal() and len(said) < 9 else 0
+    said = header("x-stainless-retry-count") or ""
+    return question, int(said) if said.isdecimal() and len(said) < 9 else 0
 
 
 def _content(request: Any) -> bytes:
@@ -59,22 +52,14 @@ def _content(request: Any) -> bytes:
     return content
 
 
-def _headers_of(call: Any) -> Callable[[str], str | None]:
-    """Gives the first value of each header of *call* by its name in lower case."""
-    names, values = zip(*reversed(call.headers), strict=True) if call.headers else ((), ())
-    found = dict(zip(map(bytes.lower, names), values, strict=True))
+def _header_of(headers: Iterable[tuple[bytes, bytes]]) -> Callable[[str], str | None]:
+    """Gives the first value of each of *headers* by its name in lower case."""
+    found: dict[bytes, bytes] = {}
+    for name, value in headers:
+        found.setdefault(name.lower(), value)
 
     def header(name: str) -> str | None:
         value = found.get(name.encode())
         return None if value is None else value.decode("latin-1")
 
     return header
-
-
-def _target_of(url: Any) -> str:
-    """Path and query of a URL that is a library's own, or a text."""
-    raw = getattr(url, "raw_path", None)
-    if raw is not None:
-        target: str = raw.decode("latin-1")
-        return target
-    return "/" + str(url).partition("://")[2].partition("/")[2]
