@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import openai
 
-from ._bodies import guarded, whole
+from ._bodies import READ, guarded, whole
 from ._context import TRACE, attach
 from ._core.judge import Fault
 from ._core.plain import as_object
 from ._families import distrust_in, family_of, line, set_headers
 from ._guard import Guard, RefusalGuard
 from ._params import CARRIERS
-from ._perform import UNPACKED
 from ._tapes import SENT
 from ._warn import warn
 from .exceptions import (
@@ -61,8 +60,8 @@ def answer_of(request: Any, trace: Trace, outcome: Outcome) -> Any:
     """The response for an attempt whose answer was read whole."""
     response: Any = outcome.answer
     trace.deliver(outcome.tried, response.headers)
-    if UNPACKED in response.extensions:
-        response = whole(response, response.extensions.pop(UNPACKED))
+    if READ in response.extensions:
+        response = whole(response, response.extensions.pop(READ))
     if outcome.read is not None and outcome.read.found is not None:
         response.json = _Parsed(outcome.read.found, outcome.body)
     return dressed(response, request, trace)

@@ -160,12 +160,19 @@ def has_header(headers: Any, name: bytes) -> bool:
     return name.decode() in headers
 
 
+def pairs_in(headers: Any) -> Raw:
+    """Same as ``headers.raw``, which looks at each header in Python, where they are usual."""
+    if _is_usual(headers.__class__):
+        return [*map(_PAIR, headers._list)]  # noqa: SLF001 -- see _is_usual
+    return headers.raw  # type: ignore[no-any-return]
+
+
 def line(name: str, value: str) -> Line:
     """A header as the families keep it."""
     return name.encode(), name.lower().encode(), value.encode()
 
 
-_LOWERED = itemgetter(1)
+_LOWERED, _PAIR = itemgetter(1), itemgetter(0, 2)
 
 
 @lru_cache(maxsize=8)

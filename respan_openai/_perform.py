@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 
-from ._bodies import bound, chunks_of, is_packed
+from ._bodies import bound, chunks_of, filled, is_packed
 from ._clock import asleep, now, sleep
 from ._core.steps import (
     DRAW,
@@ -48,9 +48,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self
 
-
-#: Under this key the body of an answer lies that came compressed and was read.
-UNPACKED = "respan_openai.body"
 
 _log = logging.getLogger("respan_openai")
 
@@ -228,11 +225,15 @@ class Blocking(_Performer):
         return self._whole(step.answer, step.limit, step.until)
 
     def _whole(self, response: Any, limit: int, until: float | None) -> bytes:
+        if response.is_stream_consumed:
+            return response.read()  # type: ignore[no-any-return]
         self._shorten(until)
         alarm = _Alarm(response, until, self._timeout["read"], self._sent)
         bound(response, limit, alarm)
         with alarm:
-            return _joined(response, limit) if is_packed(response) else response.read()
+            body = _joined(response, limit) if is_packed(response) else b"".join(response.stream)
+            response.close()
+        return filled(response, body)
 
     def _next(self, step: Next) -> bytes | None:
         chunks = chunks_of(step.answer, awaited=False)
@@ -304,9 +305,16 @@ class Awaiting(_Performer):
         return self._in_time(step.until, partial(self._whole, step.answer, step.limit, step.until))
 
     async def _whole(self, response: Any, limit: int, until: float | None) -> bytes:
+        if response.is_stream_consumed:
+            return await response.aread()  # type: ignore[no-any-return]
         self._shorten(until)
         bound(response, limit)
-        return await _ajoined(response, limit) if is_packed(response) else await response.aread()
+        if is_packed(response):
+            body = await _ajoined(response, limit)
+        else:
+            body = b"".join([chunk async for chunk in response.stream])
+        await response.aclose()
+        return filled(response, body)
 
     async def _next(self, step: Next) -> bytes | None:
         chunks = chunks_of(step.answer, awaited=True)
@@ -359,7 +367,7 @@ async def _ajoined(response: Any, limit: int) -> bytes:
     async for chunk in response.aiter_bytes():
         size = _counted(size, chunk, limit)
         chunks.append(chunk)
-    return _unpacked(response, chunks)
+    return b"".join(chunks)
 
 
 def _joined(response: Any, limit: int) -> bytes:
@@ -368,7 +376,7 @@ def _joined(response: Any, limit: int) -> bytes:
     for chunk in response.iter_bytes():
         size = _counted(size, chunk, limit)
         chunks.append(chunk)
-    return _unpacked(response, chunks)
+    return b"".join(chunks)
 
 
 def _counted(size: int, chunk: bytes, limit: int) -> int:
@@ -377,11 +385,6 @@ def _counted(size: int, chunk: bytes, limit: int) -> int:
     if size > limit:
         raise TooLarge
     return size
-
-
-def _unpacked(response: Any, chunks: list[bytes]) -> bytes:
-    response.extensions[UNPACKED] = body = b"".join(chunks)
-    return body
 
 
 class _Alarm:

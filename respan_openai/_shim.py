@@ -24,7 +24,7 @@ from ._core.steps import Close
 from ._core.trace import Trace
 from ._delivery import answer_of, blamed, failure_of, stream_of
 from ._drive import adrive, drive
-from ._families import body_in_memory, fault_of, rebuilt, seconds_for
+from ._families import body_in_memory, fault_of, pairs_in, rebuilt, seconds_for
 from ._guard import can_resume
 from ._params import CARRIERS, CONTAINERS, check
 from ._perform import Awaiting, Blocking
@@ -204,7 +204,7 @@ class Shim:
             request.url,
             request.url.raw_path,
             path,
-            request.headers.raw,
+            pairs_in(request.headers),
             body,
             params,
             follow_redirects,

@@ -357,18 +357,48 @@ async def test_an_answer_is_parsed_once_and_belongs_to_who_asks(caller, served, 
     assert raw.parse().usage.total_tokens == 3
 
 
-async def test_a_compressed_answer_is_unpacked(caller, served, gateway) -> None:
-    """Its headers say what it is now, and no more how it was packed."""
+async def test_a_compressed_answer_is_as_a_plain_client_has_it(caller, served, gateway) -> None:
+    """Unpacked, its headers and size still those of the wire: what a plain client shows."""
     packed = gzip.compress(json.dumps(chat("Unpacked.")).encode())
     served.behave = lambda _seen: reply(200, packed, {"content-encoding": "gzip"})
+    plain = caller.client(base_url=served.origin + "/api")
     client = wrap(caller.client(), gateway=gateway)
 
-    raw = await caller(client.chat.completions.with_raw_response.create, model="m", messages=[])
+    raw, expected = [
+        await caller(each.chat.completions.with_raw_response.create, model="m", messages=[])
+        for each in (client, plain)
+    ]
 
     assert raw.parse().choices[0].message.content == "Unpacked."
     assert raw.http_response.json() == json.loads(raw.http_response.content) == chat("Unpacked.")
-    assert "content-encoding" not in raw.headers
-    assert int(raw.headers["content-length"]) == len(raw.http_response.content)
+    assert (
+        raw.http_response.num_bytes_downloaded == expected.http_response.num_bytes_downloaded == len(packed)
+    )
+    added = {name: value for name, value in raw.headers.items() if name.startswith("x-respan-")}
+    assert {**raw.headers} == {**expected.headers, **added}
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+async def test_an_answer_of_a_class_of_its_own(caller, library, gateway, encoding: str) -> None:
+    """A transport may answer with whatever is a response of its family: it is read and delivered all the same."""
+
+    class Own(library.Response):
+        pass
+
+    body = json.dumps(chat("Mine.")).encode()
+    sent = gzip.compress(body) if encoding == "gzip" else body
+
+    def answer(_request: object) -> Own:
+        return Own(200, headers={"content-encoding": encoding}, stream=library.ByteStream(sent))
+
+    http = caller.http(transport=library.MockTransport(answer))
+    client = wrap(caller.client(http_client=http), gateway=gateway)
+
+    raw = await caller(client.chat.completions.with_raw_response.create, model="m", messages=[])
+
+    assert raw.parse().choices[0].message.content == "Mine."
+    assert raw.http_response.content == body
+    assert record_of(raw).received == len(body)
 
 
 async def test_a_streamed_call_is_done_when_the_stream_is(caller, gateway, told) -> None:
