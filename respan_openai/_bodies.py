@@ -212,10 +212,10 @@ def filled(response: Any, body: bytes) -> bytes:
 @lru_cache(maxsize=2)
 def _keeps_content(family: Any) -> bool:
     """Whether a ``Response`` of *family* keeps what it has read as both do today (httpx2/_models.py)."""
-    probe = family.Response(200, stream=family.ByteStream(b""))
-    is_known = vars(probe).get("_num_bytes_downloaded") == 0 and "_content" not in vars(probe)
+    probe: Any = family.Response(200, stream=family.ByteStream(b""))
+    is_known = getattr(probe, "_num_bytes_downloaded", None) == 0 and not hasattr(probe, "_content")
     probe._content = b"probe"  # noqa: SLF001 -- this is the question
-    return is_known and probe.read() == probe.content == b"probe"
+    return is_known and bool(probe.read() == probe.content == b"probe")
 
 
 def whole(response: Any, body: bytes, *, status: int | None = None) -> Any:

@@ -167,12 +167,19 @@ def pairs_in(headers: Any) -> Raw:
     return headers.raw  # type: ignore[no-any-return]
 
 
+def first_values(headers: Any) -> dict[bytes, bytes]:
+    """The first value of each of *headers* by its name in lower case."""
+    usual = _is_usual(headers.__class__)
+    lines = headers._list if usual else [line(*item) for item in headers.multi_items()]  # noqa: SLF001 -- see _is_usual
+    return dict(map(_ITEM, reversed(lines)))
+
+
 def line(name: str, value: str) -> Line:
     """A header as the families keep it."""
     return name.encode(), name.lower().encode(), value.encode()
 
 
-_LOWERED, _PAIR = itemgetter(1), itemgetter(0, 2)
+_LOWERED, _PAIR, _ITEM = itemgetter(1), itemgetter(0, 2), itemgetter(1, 2)
 
 
 @lru_cache(maxsize=8)

@@ -56,8 +56,6 @@ class Asked:
 
     def question(self, question: Question) -> Question:
         """*question* without secrets."""
-        if self._is_clean(question):
-            return question
         new = question._replace(
             path=self._text(question.path),
             query=self._pairs("?", question.query),
@@ -69,17 +67,19 @@ class Asked:
         )
         return question if all(map(is_, new, question)) else new
 
-    def _is_clean(self, question: Question) -> bool:
+    def is_clean(self, question: Question) -> bool:
         """Whether there is certainly nothing to replace: most requests are looked through in one go."""
         texts = None if self._names_places else _texts_in(question)
         if texts is None:
             return False
         new = self._new(texts)
+        if not new:
+            return True
         joined = "\0".join(new)
         if _MAY_BE_JSON.search(joined) or ("data:" in joined and "\n" in joined):
             return False  # JSON, or a stream
         # No form in which a text hides goes on beyond a zero.
-        if new and self._sweep.edits(joined.encode("utf-8", "surrogatepass")):
+        if self._sweep.edits(joined.encode("utf-8", "surrogatepass")):
             return False
         self._clean.update(new)
         return True
@@ -206,13 +206,14 @@ def _texts_in(question: Question) -> list[str] | None:
         if kind is str:
             texts.append(value)
         elif kind is list:
-            waiting += reversed(value)
+            waiting += value
         elif kind is dict:
             if not _NAMES.issuperset(value) and not _is_harmless(value):
                 return None
             texts += value
-            waiting += reversed(value.values())
-        elif kind is int or kind is float:
+            inner = value.values()
+            (texts if _TEXTS.issuperset(map(type, inner)) else waiting).extend(inner)
+        elif kind in _NUMBERS:
             if abs(value) >= SHORTEST_NUMBER:
                 texts.append(str(value))
         elif value is not None and kind is not bool:
@@ -225,6 +226,9 @@ _kind: Final[Callable[[object], object]] = type
 
 #: A text, of several with zeros between them, that may be JSON.
 _MAY_BE_JSON: Final = re.compile("(?:^|\0)\\s*[{[]")
+
+_TEXTS: Final = frozenset({str})
+_NUMBERS: Final[frozenset[object]] = frozenset({int, float})
 
 #: Those that are in most questions.
 _NAMES: Final = frozenset({"content", "messages", "model", "role"})

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .._families import first_values
 from .errors import CassetteError
 from .questions import question_of
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from .._tapes import Outbound
     from .recording import Question
@@ -24,8 +25,9 @@ def asked(outbound: Outbound, names: Sequence[str]) -> tuple[Question, int]:
     *names* are those of the headers that are compared, in lower case.
     """
     own, call = outbound.own, outbound.call
-    header = _header_of(own.headers.raw if call is None else call.headers)
-    path, _, query = own.url.raw_path.decode("latin-1").partition("?")
+    header = _header_in(own.headers)
+    target = own.url.raw_path if call is None else call.raw_path
+    path, _, query = target.decode("latin-1").partition("?")
     question = question_of(
         own.method,
         path,
@@ -52,11 +54,8 @@ def _content(request: Any) -> bytes:
     return content
 
 
-def _header_of(headers: Iterable[tuple[bytes, bytes]]) -> Callable[[str], str | None]:
-    """Gives the first value of each of *headers* by its name in lower case."""
-    found: dict[bytes, bytes] = {}
-    for name, value in headers:
-        found.setdefault(name.lower(), value)
+def _header_in(headers: Any) -> Callable[[str], str | None]:
+    found = first_values(headers)
 
     def header(name: str) -> str | None:
         value = found.get(name.encode())

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from itertools import chain
-from operator import methodcaller
+from itertools import compress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from .._core.plain import is_list, is_object
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     Place = tuple[Any, ...]
     Check = Callable[[Any, Place], Any]
@@ -26,6 +25,7 @@ __all__ = [
     "REPAIR",
     "ROOT",
     "Misshapen",
+    "OfKind",
     "Shape",
     "a_list",
     "a_string",
@@ -36,7 +36,6 @@ __all__ = [
     "deepest",
     "extent",
     "list_of",
-    "of_kind",
     "pairs",
     "quoted",
     "show",
@@ -97,22 +96,26 @@ def _refuse(value: object, place: Place, words: str) -> NoReturn:
     raise Misshapen(place, f"must be {words}, and is {_KINDS.get(type(value), 'a number')}. {REPAIR}")
 
 
-def of_kind(kind: type, words: str) -> Check:
-    """Values of exactly *kind*: ``true`` is no number."""
+class OfKind:
+    """The check for values of exactly *kind*, which stand for themselves: ``true`` is no number."""
 
-    def check(value: Any, place: Place) -> Any:
-        if type(value) is not kind:
-            _refuse(value, place, words)
+    __slots__ = ("_words", "kind")
+
+    def __init__(self, kind: type, words: str) -> None:
+        self.kind = kind
+        self._words = words
+
+    def __call__(self, value: Any, place: Place) -> Any:
+        if type(value) is not self.kind:
+            _refuse(value, place, self._words)
         return value
 
-    return check
 
-
-a_string: Final = of_kind(str, "a string")
-a_whole_number: Final = of_kind(int, "a whole number")
-a_truth: Final = of_kind(bool, "true or false")
-an_object: Final = of_kind(dict, "an object")
-a_list: Final = of_kind(list, "a list")
+a_string: Final = OfKind(str, "a string")
+a_whole_number: Final = OfKind(int, "a whole number")
+a_truth: Final = OfKind(bool, "true or false")
+an_object: Final = OfKind(dict, "an object")
+a_list: Final = OfKind(list, "a list")
 
 
 def anything(value: Any, _: Place) -> Any:
@@ -152,21 +155,28 @@ class Shape:
         required: Keys that must be there.
     """
 
-    __slots__ = ("_checks", "_required")
+    __slots__ = ("_checks", "_kinds", "_required")
 
     def __init__(self, checks: Mapping[str, Check], *required: str) -> None:
         self._checks = dict(checks)
-        self._required = required
+        self._kinds = {
+            key: check.kind if isinstance(check, OfKind) else None for key, check in checks.items()
+        }
+        self._required = frozenset(required)
 
     def __call__(self, value: Any, place: Place) -> dict[str, Any]:
         fields: dict[str, Any] = an_object(value, place)
-        checks = self._checks
+        checks, kinds = self._checks, self._kinds
         if not fields.keys() <= checks.keys():
             self._refuse_unknown(fields, place)
-        for key in self._required:
-            if key not in fields:
-                raise Misshapen(place, f"lacks {quoted(key)}. {REPAIR}")
-        return {key: checks[key](item, (place, key)) for key, item in fields.items()}
+        if not self._required <= fields.keys():
+            missing = next(key for key in self._checks if key in self._required and key not in fields)
+            raise Misshapen(place, f"lacks {quoted(missing)}. {REPAIR}")
+        return {
+            # Not to call a function for each string and number halves the time that this takes.
+            key: item if type(item) is kinds[key] else checks[key](item, (place, key))
+            for key, item in fields.items()
+        }
 
     def _refuse_unknown(self, fields: dict[str, Any], place: Place) -> NoReturn:
         key = next(key for key in fields if key not in self._checks)
@@ -199,19 +209,21 @@ def extent(value: Any) -> Extent:
     keys = levels = 0
     level: list[Any] = [value] if type(value) in _NESTING else []
     while level:
-        objects: list[dict[str, Any]] = [item for item in level if type(item) is _DICT]
-        lists: list[list[Any]] = [item for item in level if type(item) is _LIST]
-        keys += sum(map(len, objects))
+        inside: list[Any] = []
+        for item in level:
+            if type(item) is _DICT:
+                keys += len(item)
+                inside.extend(item.values())
+            else:
+                inside.extend(item)
         levels += 1
-        inside = chain(chain.from_iterable(map(_VALUES, objects)), chain.from_iterable(lists))
-        level = [child for child in inside if type(child) in _NESTING]
+        level = [*compress(inside, map(_NESTING.__contains__, map(type, inside)))]
     return Extent(keys, levels)
 
 
 # As Any they narrow nothing to a dict or list of unknown.
 _DICT: Final[Any] = dict
 _LIST: Final[Any] = list
-_VALUES: Final[Callable[[dict[str, Any]], Iterable[Any]]] = methodcaller("values")
 _NESTING: Final = frozenset({_DICT, _LIST})
 _INSIDE: Final[dict[Any, Callable[[Any], Any]]] = {dict: dict[str, Any].values, list: list[Any].__iter__}
 

@@ -65,6 +65,8 @@ class Redactor:
         parameters. What is in a field for secrets is ``{{redacted}}``. A text that was changed has a new hash
         and size. What one field gives away is replaced in those before it too.
         """
+        if self._asked.is_clean(question):
+            return question
         while True:
             known = len(self.secrets)
             question = self._asked.question(question)
