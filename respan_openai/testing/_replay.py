@@ -74,14 +74,15 @@ def replayed(fields: Fields, place: Place, read_file: ReadFile) -> Chunks:
         Misshapen: if they tell several bodies; if what they tell does not fit together: borders outside the
             body, a text that the events do not say, a file that is not the one which was recorded.
     """
-    forms = [form for form in _FORMS if form in fields]
-    if len(forms) > 1:
-        raise Misshapen(place, f"has {' and '.join(forms)}, of which a body has one. {REPAIR}")
-    company = _COMPANY[forms[0]] if forms else set[str]()
-    for key in fields:
-        if key in _ANY_COMPANY and key not in company:
-            raise Misshapen((place, key), f"belongs to another kind of body. {REPAIR}")
-    return _FORMS[forms[0]](fields, place, read_file) if forms else ()
+    found = fields.keys() & _FORMS.keys()
+    if len(found) > 1:
+        forms = " and ".join(form for form in _FORMS if form in found)
+        raise Misshapen(place, f"has {forms}, of which a body has one. {REPAIR}")
+    form = next(iter(found), None)
+    if not _STRANGERS[form].isdisjoint(fields):
+        key = next(key for key in fields if key in _STRANGERS[form])
+        raise Misshapen((place, key), f"belongs to another kind of body. {REPAIR}")
+    return _FORMS[form](fields, place, read_file) if form else ()
 
 
 def _stream(fields: Fields, place: Place, _: ReadFile) -> Chunks:
@@ -148,4 +149,7 @@ _COMPANY: Final[Mapping[str, set[str]]] = {
     "base64": {*TIMING},
     "file": {"sha256", *TIMING},
 }
-_ANY_COMPANY: Final = frozenset[str]().union(*_COMPANY.values())
+#: What does not, and would be passed over; for no body, too.
+_STRANGERS: Final[Mapping[str | None, set[str]]] = {
+    form: set[str]().union(*_COMPANY.values()) - _COMPANY.get(form or "", set()) for form in (None, *_FORMS)
+}

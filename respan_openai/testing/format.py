@@ -25,7 +25,6 @@
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
 from functools import partial
 from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
@@ -52,7 +51,7 @@ from .recording import Recorded, Tape
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from ._shapes import Place
     from .recording import Answer
@@ -132,11 +131,13 @@ def loads(text: str | bytes, read_file: ReadFile, *, path: str = "", at_once: bo
             one it was.
     """
     file = _File(path, read_file)
-    with file.blamed():
+    try:
         tree = _tree(text)
         _check_format(tree)
         fields = _TAPE(tree, ROOT)
         calls = [_recorded(item, ((ROOT, "calls"), at), file) for at, item in enumerate(fields["calls"])]
+    except Misshapen as exc:
+        raise file.wrong(exc) from exc.__cause__
     if at_once:
         for call in calls:
             _ = call.answer
@@ -217,17 +218,15 @@ class _File(NamedTuple):
     path: str
     read_beside: ReadFile
 
-    @contextmanager
-    def blamed(self) -> Generator[None]:
-        """Inside, a value that is not what its place asks for is an error in this file."""
-        try:
-            yield
-        except Misshapen as exc:
-            raise CassetteFileError(self.path, show(exc.place), exc.what) from exc.__cause__
+    def wrong(self, value: Misshapen) -> CassetteFileError:
+        """The error that *value* is in this file."""
+        return CassetteFileError(self.path, show(value.place), value.what)
 
     def answer(self, told: Fields, place: Place) -> Answer:
-        with self.blamed():
+        try:
             return answer_in(_ANSWER(told, place), place, self.read_beside)
+        except Misshapen as exc:
+            raise self.wrong(exc) from exc.__cause__
 
 
 def _recorded(value: Any, place: Place, file: _File) -> Recorded:
