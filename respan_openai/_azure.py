@@ -6,10 +6,11 @@ for Responses and the v1 surface, in the body's ``model`` (openai/lib/azure.py, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from ._core.call import string_field
+from ._core.values import Value
 
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ PREFIX = "azure/"
 _HOSTS = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
 
 
-class Deployment(NamedTuple):
+class Deployment(Value):
     """One Azure OpenAI deployment.
 
     Attributes:
@@ -30,9 +31,10 @@ class Deployment(NamedTuple):
         api_version: ``None`` on the v1 surface, which has none.
     """
 
-    model: str | None
-    api_base: str
-    api_version: str | None
+    def __init__(self, model: str | None, api_base: str, api_version: str | None) -> None:
+        self.model = model
+        self.api_base = api_base
+        self.api_version = api_version
 
 
 def deployment_of(call: Call) -> Deployment | None:

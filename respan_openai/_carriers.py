@@ -10,9 +10,10 @@ into the header while that fits, because then a body of any size is neither pars
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ._core.call import dump_object, parse_object
+from ._core.values import Value
 from ._params import CONTAINERS, HEADER_LIMIT, decode_header, encode_header, merge
 from .exceptions import ParamsError
 
@@ -51,11 +52,12 @@ class Ambient:
         return self if inner is None else Ambient(merge(self.params, inner.params))
 
 
-class Placed(NamedTuple):
+class Placed(Value):
     """Where the parameters go: the header's value, and the new body; ``None`` leaves either out or alone."""
 
-    header: str | None
-    body: bytes | None
+    def __init__(self, header: str | None, body: bytes | None) -> None:
+        self.header = header
+        self.body = body
 
 
 _UNTOUCHED = Placed(None, None)

@@ -99,7 +99,7 @@ def wrap(
         inner = inner.__wrapped__
     _check_client(inner)
     if gateway is None:
-        settings = settings._replace(gateway=_own_gateway(inner))
+        settings = settings.replace(gateway=_own_gateway(inner))
     shim = make_shim(settings, client=inner)
     return wrapped_client(_clone(inner, shim), shim)  # type: ignore[return-value]
 

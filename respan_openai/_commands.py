@@ -34,7 +34,7 @@ Config = Annotated[
 
 
 @app.command("serve")
-def serve_command(  # noqa: PLR0917 -- typer calls it by name
+def serve_command(
     config: Config = None,
     host: Annotated[str, typer.Option(help="To listen on; beyond loopback only with keys.")] = HOST,
     port: Annotated[int, typer.Option(help="0 is any that is free.", min=0, max=65535)] = PORT,

@@ -6,10 +6,11 @@ import functools
 import inspect
 from contextvars import ContextVar
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from weakref import ref
 
 from ._carriers import Ambient
+from ._core.values import Value
 from ._params import check
 
 
@@ -33,10 +34,11 @@ F = TypeVar("F", bound="Callable[..., Any]")
 TRACE = "respan_openai.trace"
 
 
-class _Frame(NamedTuple):
-    ambient: Ambient
-    outer: _Frame | None
-    owner: params
+class _Frame(Value):
+    def __init__(self, ambient: Ambient, outer: _Frame | None, owner: params) -> None:
+        self.ambient = ambient
+        self.outer = outer
+        self.owner = owner
 
 
 _frame: ContextVar[_Frame | None] = ContextVar("respan_openai.params", default=None)

@@ -43,5 +43,5 @@ def continued(call: Call, plan: Plan, watch: Watch | None) -> tuple[Call, Plan] 
         return None
     begun = {"role": "assistant", "content": watch.text}
     longer: list[Any] = [*messages, begun]
-    call = call._replace(body=dump_object({**body, "messages": longer}))
-    return call, plan._replace(targets=targets, named={}, retry=replace(plan.retry, attempts=1))
+    call = call.replace(body=dump_object({**body, "messages": longer}))
+    return call, plan.replace(targets=targets, named={}, retry=replace(plan.retry, attempts=1))

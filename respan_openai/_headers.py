@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ._core.call import Raw
 from ._params import CARRIERS, LEGACY_HEADER
@@ -13,6 +12,12 @@ from .exceptions import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Literal
+
+    Framing = tuple[tuple[str, str], ...]
+
+    #: What becomes of one of the SDK's headers.
+    Fate = Literal["drop", "keep", "framing", "carrier"]
 
 
 #: Describe the body, the connection or the SDK, or link a trace (W3C Trace Context); none identifies an account.
@@ -55,30 +60,7 @@ _MOST_PLANS = 64
 _MOST_NAMES = 1024
 
 
-class Fate(Enum):
-    """What becomes of one of the SDK's headers."""
-
-    DROP = 0
-    KEEP = 1
-    FRAMING = 2
-    CARRIER = 3
-
-
-class Split(NamedTuple):
-    """A request's headers, sorted.
-
-    Attributes:
-        kept: To be sent on.
-        framing: Those that tell where the body ends, for whoever sends the body on as it is.
-        carriers: Values of the parameter carriers, the legacy one first.
-    """
-
-    kept: Raw
-    framing: tuple[tuple[str, str], ...]
-    carriers: list[str]
-
-
-class HeaderRule(dict[bytes, Fate]):
+class HeaderRule(dict[bytes, "Fate"]):
     """Header name to its fate. A dictionary that fills itself, so a name is judged once.
 
     Args:
@@ -99,18 +81,18 @@ class HeaderRule(dict[bytes, Fate]):
         # Bounded, and so are the warnings: who calls a server may make up names without end.
         if len(self) < _MOST_NAMES:
             self[name] = fate
-            if fate is Fate.DROP and lowered not in _PROVIDERS:
+            if fate == "drop" and lowered not in _PROVIDERS:
                 self._tell(lowered.decode("latin-1"))
         return fate
 
     def _judge(self, name: bytes) -> Fate:
         if name in _CARRIERS:
-            return Fate.CARRIER
+            return "carrier"
         if name in _FRAMING:
-            return Fate.FRAMING
+            return "framing"
         if name in _ALLOWED or name in self._extra or name.startswith(_ALLOWED_PREFIXES):
-            return Fate.KEEP
-        return Fate.DROP
+            return "keep"
+        return "drop"
 
     def _tell(self, name: str) -> None:
         warn(
@@ -118,8 +100,12 @@ class HeaderRule(dict[bytes, Fate]):
             f"If it is meant for the gateway, name it: headers=[{name!r}].",
         )
 
-    def split(self, headers: Raw) -> Split:
-        """Sort *headers* by what becomes of them."""
+    def split(self, headers: Raw) -> tuple[Raw, Framing, list[str]]:
+        """Sort *headers* by what becomes of them.
+
+        Returns those to be sent on; those that tell where the body ends, for whoever sends the body on as it is; and
+        the values of the parameter carriers, the legacy one first.
+        """
         names = tuple([name for name, _ in headers])
         plan = self._plans.get(names)
         if plan is None:
@@ -127,7 +113,7 @@ class HeaderRule(dict[bytes, Fate]):
                 self._plans.clear()
             plan = self._plans[names] = self._plan(names)
         keep, framing, carriers = plan
-        return Split(
+        return (
             [headers[at] for at in keep],
             tuple([(headers[at][0].decode("latin-1"), headers[at][1].decode("latin-1")) for at in framing]),
             [headers[at][1].decode("latin-1") for at in carriers] if carriers else [],
@@ -136,8 +122,8 @@ class HeaderRule(dict[bytes, Fate]):
     def _plan(self, names: tuple[bytes, ...]) -> tuple[list[int], list[int], list[int]]:
         fates = [self[name] for name in names]
         keep, framing, carriers = (
-            [at for at, fate in enumerate(fates) if fate is wanted]
-            for wanted in (Fate.KEEP, Fate.FRAMING, Fate.CARRIER)
+            [at for at, fate in enumerate(fates) if fate == wanted]
+            for wanted in ("keep", "framing", "carrier")
         )
         carriers.sort(key=lambda at: names[at].lower() != _LEGACY)
         return keep, framing, carriers

@@ -172,7 +172,7 @@ class _Performer:
             step.reason,
             step.onward,
             step.wait,
-            extra={f"respan_{name}": value for name, value in step._asdict().items()},
+            extra={f"respan_{name}": value for name, value in vars(step).items()},
         )
 
     def _twin(self) -> Self:

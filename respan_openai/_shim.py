@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ._carriers import Ambient
 from ._check import shown
@@ -22,6 +22,7 @@ from ._core.flow import flow
 from ._core.plan import Plan
 from ._core.steps import Close
 from ._core.trace import Trace
+from ._core.values import Value
 from ._delivery import answer_of, blamed, failure_of, stream_of
 from ._drive import adrive, drive
 from ._families import body_in_memory, fault_of, pairs_in, rebuilt, seconds_for
@@ -285,19 +286,32 @@ def awaiting(request: Any, send: Callable[[Any, Any], Any], steps: Steps) -> Awa
     return adrive(steps, Awaiting(request, send, DONE))
 
 
-class Settings(NamedTuple):
+class Settings(Value):
     """What ``wrap()`` and the transports are told; see :func:`wrap`. ``None`` stands for the default."""
 
-    gateway: Any = None
-    fallbacks: Any = None
-    retry: Any = None
-    timeouts: Any = None
-    breaker: Any = None
-    hedge: Any = None
-    streams: Any = None
-    limits: Any = None
-    defaults: Any = None
-    on_call: Any = None
+    def __init__(
+        self,
+        gateway: Any = None,
+        fallbacks: Any = None,
+        retry: Any = None,
+        timeouts: Any = None,
+        breaker: Any = None,
+        hedge: Any = None,
+        streams: Any = None,
+        limits: Any = None,
+        defaults: Any = None,
+        on_call: Any = None,
+    ) -> None:
+        self.gateway = gateway
+        self.fallbacks = fallbacks
+        self.retry = retry
+        self.timeouts = timeouts
+        self.breaker = breaker
+        self.hedge = hedge
+        self.streams = streams
+        self.limits = limits
+        self.defaults = defaults
+        self.on_call = on_call
 
 
 def make_shim(settings: Settings, *, client: Any = None) -> Shim:

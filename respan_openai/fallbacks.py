@@ -87,7 +87,7 @@ class AnotherModel:
             return outgoing
         # A body that the target leaves alone is the original's, with its length: neither is this one's.
         extra = tuple(item for item in outgoing.extra if item[0].lower() not in _FRAMING)
-        return outgoing._replace(body=renamed.body, extra=extra)
+        return outgoing.replace(body=renamed.body, extra=extra)
 
     def health(self, call: Call) -> Health:
         """That of the target: it is the same door."""
@@ -100,7 +100,7 @@ class AnotherModel:
         return self._target.unfit(self._renamed(call))
 
     def _renamed(self, call: Call) -> Call:
-        return call._replace(body=with_string(call.body or b"{}", "model", self._model))
+        return call.replace(body=with_string(call.body or b"{}", "model", self._model))
 
 
 def base_of(target: Any) -> Any:

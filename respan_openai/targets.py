@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 import openai
@@ -30,6 +30,7 @@ from ._core.call import (
 )
 from ._core.health import health_of
 from ._core.origin import origin_of, same_origin
+from ._core.values import Value
 from ._headers import HeaderRule, header_value
 from ._params import CONTAINERS, HEADER, NAMES
 from ._secret import LateSecret, Secret, secret_from
@@ -66,16 +67,26 @@ _URL_VARIABLES = ("RESPAN_BASE_URL", "KEYWORDSAI_BASE_URL")
 _MOST_RECIPES = 32
 
 
-class _Recipe(NamedTuple):
+class _Recipe(Value):
     """What one request became, for later ones that differ only in their bodies."""
 
-    before: Raw
-    length: bytes
-    behind: Raw
-    names_model: bytes
-    url: str
-    prepared: Prepared
-    model: str | None
+    def __init__(
+        self,
+        before: Raw,
+        length: bytes,
+        behind: Raw,
+        names_model: bytes,
+        url: str,
+        prepared: Prepared,
+        model: str | None,
+    ) -> None:
+        self.before = before
+        self.length = length
+        self.behind = behind
+        self.names_model = names_model
+        self.url = url
+        self.prepared = prepared
+        self.model = model
 
     def __repr__(self) -> str:
         return f"<{self.url}>"
@@ -297,7 +308,8 @@ class Endpoint:
         Raises:
             ParamsError: if this endpoint has no place for the model or a field.
         """
-        return self._outgoing(path, self._rule.split(headers).kept, body, model)
+        kept, _, _ = self._rule.split(headers)
+        return self._outgoing(path, kept, body, model)
 
     def with_credential(self, key: str, base_url: str | None = None) -> Self:
         """The same with another key, at another address if one is given; this one does not change.
@@ -382,7 +394,7 @@ class Provider(Endpoint):
         kept, framing, _ = self._rule.split(call.headers)
         if call.body is None or not is_object(call.body):
             sent = self._outgoing(call.path, kept, None, None)
-            return sent._replace(extra=framing)
+            return sent.replace(extra=framing)
         body = parse_object(stripped(call.path, call.body) or call.body) | self._overrides
         model = body.get("model")
         if isinstance(model, str):

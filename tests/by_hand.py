@@ -119,7 +119,7 @@ def call(mode: Mode = Mode.WHOLE, path: str = CHAT, **fields: Any) -> Call:
         headers=[],
         body=body,
         mode=mode,
-    )._replace(**fields)
+    ).replace(**fields)
 
 
 def no_controls(_call: Call) -> Controls:

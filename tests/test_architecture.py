@@ -23,6 +23,7 @@ LADDER = [
     "_accepts",
     "policy",
     "calls",
+    "_core.values",
     "_core.call",
     "_core.origin",
     "_core.backoff",

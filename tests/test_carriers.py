@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from respan_openai import Gateway, ParamsError, params, wrap
-from respan_openai._carriers import Ambient, place
+from respan_openai._carriers import Ambient, Placed, place
 from respan_openai._params import HEADER_LIMIT
 
 
@@ -94,11 +94,11 @@ def test_through_the_real_sdk(library, call, extra, container, header, context, 
 
 def test_small_parameters_leave_the_body_alone() -> None:
     """The common case: no parse, no copy, one header."""
-    assert place(Ambient({"disable_log": True}), b'{"model":"m"}', []) == (
+    assert place(Ambient({"disable_log": True}), b'{"model":"m"}', []) == Placed(
         encoded_compact({"disable_log": True}),
         None,
     )
-    assert place(None, b'{"model":"m"}', []) == (None, None)
+    assert place(None, b'{"model":"m"}', []) == Placed(None, None)
 
 
 def encoded_compact(layer: dict) -> str:
@@ -145,7 +145,7 @@ def test_bodies_without_room(body) -> None:
     assert place(Ambient({"customer_identifier": "u"}), body, []).header == encoded_compact(
         {"customer_identifier": "u"}
     )
-    assert place(None, body, []) == (None, None)
+    assert place(None, body, []) == Placed(None, None)
     with pytest.raises(ParamsError, match="4096"):
         place(Ambient({"metadata": {"text": "x" * 5000}}), body, [])
 

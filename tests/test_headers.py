@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 
 from respan_openai._families import has_header, line, set_headers
-from respan_openai._headers import _MOST_NAMES, Fate, HeaderRule
+from respan_openai._headers import _MOST_NAMES, HeaderRule
 
 
 def test_a_dropped_name_is_told_once() -> None:
@@ -15,7 +15,7 @@ def test_a_dropped_name_is_told_once() -> None:
         warnings.simplefilter("always")
         fates = [rule[name] for name in (b"X-Other", b"X-Other", b"X-Mine", b"Cookie")]
 
-    assert fates == [Fate.DROP, Fate.DROP, Fate.KEEP, Fate.DROP]
+    assert fates == ["drop", "drop", "keep", "drop"]
     [warning] = caught
     assert "'x-other' is not sent to Gateway" in str(warning.message)
     assert "headers=['x-other']" in str(warning.message)
@@ -28,7 +28,7 @@ def test_names_without_end() -> None:
         warnings.simplefilter("always")
         fates = {rule[b"x-made-up-%d" % at] for at in range(2 * _MOST_NAMES)}
 
-    assert fates == {Fate.DROP}
+    assert fates == {"drop"}
     assert len(rule) == len(caught) == _MOST_NAMES
 
 

@@ -149,9 +149,9 @@ def attempt(asking: Asking) -> Generator[Any, Any, Outcome]:
     try:
         if call.mode is _WHOLE:
             came = yield Ask(target, outgoing, plan.limits.body, asking.until, plan.timeouts.idle, call)
-            asking.answer, body, at, error = came
-            if error is not None:
-                raise error  # noqa: TRY301 -- as if it were thrown in here
+            asking.answer, body, at = came.answer, came.body, came.at
+            if came.error is not None:
+                raise came.error  # noqa: TRY301 -- as if it were thrown in here
         else:
             asking.answer, body = (yield Send(target, outgoing, asking.until, plan.timeouts.idle, call)), None
         outcome = _judged(asking, body) if body is not None else (yield from _answered(asking, outgoing))
@@ -334,7 +334,7 @@ def _verdict_on_body(asking: Asking, outcome: Outcome) -> Verdict | None:
 def _no_answer(asking: Asking, outcome: Outcome, reason: str) -> Verdict:
     """As ``judge_body`` has it: a gateway that wrote a log id was up, and relays what a provider sent."""
     own = not asking.target.guards or _headers_of(outcome).get("x-respan-log-id") is None
-    return judge_fault(Fault.DECODING)._replace(reason=reason, own=own)
+    return judge_fault(Fault.DECODING).replace(reason=reason, own=own)
 
 
 def _headers_of(outcome: Outcome) -> Mapping[str, str]:
@@ -399,12 +399,12 @@ def _redirected(asking: Asking, outgoing: Outgoing, answer: Answer) -> Generator
             return _refused_outcome(reason)
         if asking.call.body is None:
             # A generator that was read once would be sent empty.
-            outgoing = outgoing._replace(body=(yield REPLAY))
+            outgoing = outgoing.replace(body=(yield REPLAY))
             if outgoing.body is None:
                 return _refused_outcome(
                     f"{asking.target.name} redirected a request whose body can be sent only once."
                 )
-        outgoing = outgoing._replace(url=urljoin(outgoing.url, location))
+        outgoing = outgoing.replace(url=urljoin(outgoing.url, location))
         asking.reused = False  # it has just answered
         asking.answer = answer = yield Send(
             asking.target, outgoing, asking.until, asking.plan.timeouts.idle, asking.call

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 from enum import Enum
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
+
+from .values import Value
 
 
 #: Paths that the gateway documents (contract.md, section 1), below whatever base the client uses.
@@ -38,7 +40,7 @@ class Prepared(list[tuple[bytes, bytes]]):
         return f"<{len(self)} headers>"
 
 
-class Outgoing(NamedTuple):
+class Outgoing(Value):
     """A request as one place wants it.
 
     Attributes:
@@ -49,11 +51,19 @@ class Outgoing(NamedTuple):
         extra: Further headers, of this request alone.
     """
 
-    url: str
-    headers: Raw
-    body: bytes | None = None
-    model: str | None = None
-    extra: tuple[tuple[str, str], ...] = ()
+    def __init__(
+        self,
+        url: str,
+        headers: Raw,
+        body: bytes | None = None,
+        model: str | None = None,
+        extra: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        self.url = url
+        self.headers = headers
+        self.body = body
+        self.model = model
+        self.extra = extra
 
     def __repr__(self) -> str:
         # Frames of a traceback are collected with their locals; headers and body hold keys and prompts.
@@ -71,7 +81,7 @@ class Mode(Enum):
     PASS = "pass"  # noqa: S105 -- no password
 
 
-class Call(NamedTuple):
+class Call(Value):
     """One call of the SDK.
 
     Attributes:
@@ -88,17 +98,31 @@ class Call(NamedTuple):
         first_content: Seconds to the first content of a stream that the call asks for; ``None`` if it does not.
     """
 
-    method: str
-    url: object
-    raw_path: bytes
-    path: str
-    headers: Raw
-    body: bytes | None
-    params: Any = None
-    follow_redirects: bool = True
-    mode: Mode = Mode.PASS
-    timeout: float | None = None
-    first_content: float | None = None
+    def __init__(
+        self,
+        method: str,
+        url: object,
+        raw_path: bytes,
+        path: str,
+        headers: Raw,
+        body: bytes | None,
+        params: Any = None,
+        follow_redirects: bool = True,
+        mode: Mode = Mode.PASS,
+        timeout: float | None = None,
+        first_content: float | None = None,
+    ) -> None:
+        self.method = method
+        self.url = url
+        self.raw_path = raw_path
+        self.path = path
+        self.headers = headers
+        self.body = body
+        self.params = params
+        self.follow_redirects = follow_redirects
+        self.mode = mode
+        self.timeout = timeout
+        self.first_content = first_content
 
     def __repr__(self) -> str:
         # As for Outgoing: the headers hold the provider's key, the body the prompt.
@@ -130,12 +154,13 @@ def served_path(method: str, raw_path: bytes) -> str | None:
     return None
 
 
-class Found(NamedTuple):
+class Found(Value):
     """A string field at the top level of a JSON body, and where its value (quotes included) lies."""
 
-    value: str
-    start: int
-    end: int
+    def __init__(self, value: str, start: int, end: int) -> None:
+        self.value = value
+        self.start = start
+        self.end = end
 
 
 def find_string(body: bytes, key: str) -> Found | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from .attempt import Asking
 from .backoff import backoff
@@ -10,6 +10,7 @@ from .call import Mode
 from .health import Entry
 from .judge import Meaning
 from .plan import Controls
+from .values import Value
 
 
 if TYPE_CHECKING:
@@ -40,11 +41,12 @@ _TOO_MANY_REQUESTS = 429
 _THROTTLED = frozenset({_TOO_MANY_REQUESTS, 503})
 
 
-class Leg(NamedTuple):
+class Leg(Value):
     """Whom to ask, and after how many seconds."""
 
-    target: Target
-    wait: float = 0.0
+    def __init__(self, target: Target, wait: float = 0.0) -> None:
+        self.target = target
+        self.wait = wait
 
 
 class Course:
@@ -116,7 +118,7 @@ class Course:
                 if self.enter_other(target, now):
                     return self.asking(target, now)
         # A breaker may be wrong, and an attempt that fails is no worse than none.
-        self._controls = self.controls._replace(attempts=1)
+        self._controls = self.controls.replace(attempts=1)
         return self.asking(preferred, now)
 
     def enter_other(self, target: Target, now: float) -> bool:

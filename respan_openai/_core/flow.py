@@ -130,7 +130,7 @@ def _following(
         body = yield REPLAY
         if body is None:
             return None
-        course.call = course.call._replace(body=body)
+        course.call = course.call.replace(body=body)
     # A connection that the server had closed says nothing against the server: it is replaced at once.
     leg = None if verdict.rule.cost else _same(course, outcome, verdict, 0.0)
     action = "retry"

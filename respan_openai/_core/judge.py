@@ -17,9 +17,10 @@ from __future__ import annotations
 import json
 from enum import Enum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from .call import parse_object
+from .values import Value
 
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     Header = Callable[[str], str | None]
     Object = Mapping[str, Any]
     Named = Literal["context", "content", "model"]
+    _Row = tuple["Meaning", "Rule"]
 
 
 #: Longest wait in seconds that is honoured, unless the caller says otherwise.
@@ -63,7 +65,7 @@ class Meaning(Enum):
     """Too late: content was handed over before."""
 
 
-class Rule(NamedTuple):
+class Rule(Value):
     """What may follow a failure.
 
     Attributes:
@@ -74,11 +76,12 @@ class Rule(NamedTuple):
         billed: The provider may have worked and billed: an attempt which follows may be a duplicate.
     """
 
-    same: bool
-    next: bool
-    breaker: bool
-    cost: float
-    billed: bool
+    def __init__(self, same: bool, next: bool, breaker: bool, cost: float, billed: bool) -> None:  # noqa: A002 -- as above
+        self.same = same
+        self.next = next
+        self.breaker = breaker
+        self.cost = cost
+        self.billed = billed
 
 
 #: The table, before adjustment.
@@ -128,7 +131,7 @@ class Fault(Enum):
     """A redirect to another origin, or one that would change the method."""
 
 
-class Verdict(NamedTuple):
+class Verdict(Value):
     """The row found for one outcome.
 
     Attributes:
@@ -146,25 +149,33 @@ class Verdict(NamedTuple):
         too_long_wait: The server asked for a longer wait than the cap: go to another target, or return at once.
     """
 
-    meaning: Meaning
-    rule: Rule
-    reason: str
-    wait: float | None = None
-    status: int | None = None
-    own: bool = True
-    named: Named | None = None
-    once: bool = False
-    bad_credential: bool = False
-    too_long_wait: bool = False
-
-
-class _Row(NamedTuple):
-    meaning: Meaning
-    rule: Rule
+    def __init__(
+        self,
+        meaning: Meaning,
+        rule: Rule,
+        reason: str,
+        wait: float | None = None,
+        status: int | None = None,
+        own: bool = True,
+        named: Named | None = None,
+        once: bool = False,
+        bad_credential: bool = False,
+        too_long_wait: bool = False,
+    ) -> None:
+        self.meaning = meaning
+        self.rule = rule
+        self.reason = reason
+        self.wait = wait
+        self.status = status
+        self.own = own
+        self.named = named
+        self.once = once
+        self.bad_credential = bad_credential
+        self.too_long_wait = too_long_wait
 
 
 def _row(meaning: Meaning, **adjusted: Any) -> _Row:
-    return _Row(meaning, RULES[meaning]._replace(**adjusted))
+    return meaning, RULES[meaning].replace(**adjusted)
 
 
 # -- exceptions
@@ -194,14 +205,14 @@ def judge_fault(fault: Fault) -> Verdict:
     A stale connection may be repeated once, free of charge, on a fresh one. The server may have read the request
     before it closed (RFC 9112, 9.3.1), so even that repeat counts as a possible duplicate.
     """
-    row = _FAULTS[fault]
-    return Verdict(*row, fault.value, once=row.rule.same)
+    meaning, rule = _FAULTS[fault]
+    return Verdict(meaning, rule, fault.value, once=rule.same)
 
 
 def judge_committed(verdict: Verdict) -> Verdict:
     """*verdict*, found after content was handed over: it counts against the target if it did so before."""
-    rule = RULES[Meaning.COMMITTED]._replace(breaker=verdict.rule.breaker)
-    return verdict._replace(meaning=Meaning.COMMITTED, rule=rule, named=None, once=False)
+    rule = RULES[Meaning.COMMITTED].replace(breaker=verdict.rule.breaker)
+    return verdict.replace(meaning=Meaning.COMMITTED, rule=rule, named=None, once=False)
 
 
 # -- statuses and words
@@ -370,7 +381,7 @@ def _verdict(
     too_long = asked is not None and wait is None
     return Verdict(
         meaning,
-        rule._replace(same=False) if too_long else rule,
+        rule.replace(same=False) if too_long else rule,
         str(status) if word is None else f"{status} {word}",
         wait,
         status,
@@ -384,9 +395,9 @@ def _verdict(
 
 def _as_told(hint: str | None, status: int, meaning: Meaning, rule: Rule) -> Rule:
     if hint == "false":
-        return rule._replace(same=False, next=False)
+        return rule.replace(same=False, next=False)
     refused = meaning is Meaning.REQUEST and 400 <= status <= 499 and status not in _TOO_LARGE
-    return rule._replace(same=True) if hint == "true" and refused else rule
+    return rule.replace(same=True) if hint == "true" and refused else rule
 
 
 def _is_other(word: str | None) -> bool:
@@ -475,7 +486,7 @@ def _time(value: str | None) -> float | None:
 # -- complete answers
 
 
-class Read(NamedTuple):
+class Read(Value):
     """What a complete body holds, read once.
 
     Attributes:
@@ -486,11 +497,19 @@ class Read(NamedTuple):
         found: All of an answer that is JSON, for whoever wants it parsed; nothing else here is part of it.
     """
 
-    verdict: Verdict | None
-    usage: Object | None = None
-    model: str | None = None
-    flags: tuple[str, ...] = ()
-    found: Object | None = None
+    def __init__(
+        self,
+        verdict: Verdict | None,
+        usage: Object | None = None,
+        model: str | None = None,
+        flags: tuple[str, ...] = (),
+        found: Object | None = None,
+    ) -> None:
+        self.verdict = verdict
+        self.usage = usage
+        self.model = model
+        self.flags = flags
+        self.found = found
 
 
 def _no_header(_name: str) -> str | None:

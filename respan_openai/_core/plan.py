@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from .steps import Place
+from .values import Value
 
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Target(Place, Protocol):
         ...
 
 
-class Controls(NamedTuple):
+class Controls(Value):
     """What a call itself says about its repetition; looked up only after a failure.
 
     Attributes:
@@ -55,14 +56,22 @@ class Controls(NamedTuple):
         several: Whether it asks for several answers, each of which is billed.
     """
 
-    attempts: int | None = None
-    backoff: float | None = None
-    stays: bool = False
-    once: bool = False
-    several: bool = False
+    def __init__(
+        self,
+        attempts: int | None = None,
+        backoff: float | None = None,
+        stays: bool = False,
+        once: bool = False,
+        several: bool = False,
+    ) -> None:
+        self.attempts = attempts
+        self.backoff = backoff
+        self.stays = stays
+        self.once = once
+        self.several = several
 
 
-class Plan(NamedTuple):
+class Plan(Value):
     """The rules that one client's calls follow.
 
     Attributes:
@@ -72,16 +81,29 @@ class Plan(NamedTuple):
         controls: What a call itself says.
     """
 
-    targets: tuple[Target, ...]
-    named: Mapping[str, tuple[Target, ...]]
-    retry: Retry
-    breaker: Breaker
-    timeouts: Timeouts
-    streams: Streams
-    limits: Limits
-    hedge: Hedge | None
-    explain: Callable[[BaseException], Fault | None]
-    controls: Callable[[Call], Controls]
+    def __init__(
+        self,
+        targets: tuple[Target, ...],
+        named: Mapping[str, tuple[Target, ...]],
+        retry: Retry,
+        breaker: Breaker,
+        timeouts: Timeouts,
+        streams: Streams,
+        limits: Limits,
+        hedge: Hedge | None,
+        explain: Callable[[BaseException], Fault | None],
+        controls: Callable[[Call], Controls],
+    ) -> None:
+        self.targets = targets
+        self.named = named
+        self.retry = retry
+        self.breaker = breaker
+        self.timeouts = timeouts
+        self.streams = streams
+        self.limits = limits
+        self.hedge = hedge
+        self.explain = explain
+        self.controls = controls
 
     @property
     def all_targets(self) -> tuple[Target, ...]:

@@ -6,7 +6,9 @@ Steps are values, so a test of a flow compares them with ``==``. Times are monot
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
+
+from .values import Value
 
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ class Draw:
 DRAW: Final = Draw()
 
 
-class Send(NamedTuple):
+class Send(Value):
     """Answered with an ``Answer`` whose body is not read, or thrown what the HTTP library raised.
 
     Attributes:
@@ -82,14 +84,22 @@ class Send(NamedTuple):
         call: What it is for; ``None`` if nobody needs to know.
     """
 
-    place: Place
-    outgoing: Outgoing
-    until: float | None = None
-    idle: float | None = None
-    call: Call | None = None
+    def __init__(
+        self,
+        place: Place,
+        outgoing: Outgoing,
+        until: float | None = None,
+        idle: float | None = None,
+        call: Call | None = None,
+    ) -> None:
+        self.place = place
+        self.outgoing = outgoing
+        self.until = until
+        self.idle = idle
+        self.call = call
 
 
-class Ask(NamedTuple):
+class Ask(Value):
     """Send, and read the whole body of a 2xx answer: both at once, as most calls need it. Answered with ``Came``.
 
     Attributes:
@@ -97,15 +107,24 @@ class Ask(NamedTuple):
         limit: As for ``Read``.
     """
 
-    place: Place
-    outgoing: Outgoing
-    limit: int
-    until: float | None = None
-    idle: float | None = None
-    call: Call | None = None
+    def __init__(
+        self,
+        place: Place,
+        outgoing: Outgoing,
+        limit: int,
+        until: float | None = None,
+        idle: float | None = None,
+        call: Call | None = None,
+    ) -> None:
+        self.place = place
+        self.outgoing = outgoing
+        self.limit = limit
+        self.until = until
+        self.idle = idle
+        self.call = call
 
 
-class Came(NamedTuple):
+class Came(Value):
     """What came of an ``Ask`` that got an answer; without one, what was raised is thrown.
 
     Attributes:
@@ -115,37 +134,44 @@ class Came(NamedTuple):
         error: What was raised while it was read.
     """
 
-    answer: Answer
-    body: bytes | None = None
-    at: float = 0.0
-    error: BaseException | None = None
+    def __init__(
+        self, answer: Answer, body: bytes | None = None, at: float = 0.0, error: BaseException | None = None
+    ) -> None:
+        self.answer = answer
+        self.body = body
+        self.at = at
+        self.error = error
 
 
-class Read(NamedTuple):
+class Read(Value):
     """Read the whole body. Answered with it, unpacked; thrown ``Overdue``, ``TooLarge`` or what was raised."""
 
-    answer: Answer
-    limit: int
-    until: float | None = None
+    def __init__(self, answer: Answer, limit: int, until: float | None = None) -> None:
+        self.answer = answer
+        self.limit = limit
+        self.until = until
 
 
-class Next(NamedTuple):
+class Next(Value):
     """Answered with the next bytes of the body, unpacked, or with ``None`` after the last; thrown as for ``Read``."""
 
-    answer: Answer
-    until: float | None = None
+    def __init__(self, answer: Answer, until: float | None = None) -> None:
+        self.answer = answer
+        self.until = until
 
 
-class Close(NamedTuple):
+class Close(Value):
     """Give the connection of an answer back that nobody will read to its end."""
 
-    answer: Answer
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
 
 
-class Sleep(NamedTuple):
+class Sleep(Value):
     """Let *seconds* pass."""
 
-    seconds: float
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
 
 
 class Replay:
@@ -160,7 +186,7 @@ class Replay:
 REPLAY: Final = Replay()
 
 
-class Tell(NamedTuple):
+class Tell(Value):
     """A line for the log: what is done next and why. Holds names, statuses and numbers, no text of a call.
 
     Attributes:
@@ -172,22 +198,24 @@ class Tell(NamedTuple):
         wait: Seconds until then.
     """
 
-    action: str
-    target: str
-    reason: str
-    onward: str
-    attempt: int
-    wait: float
+    def __init__(self, action: str, target: str, reason: str, onward: str, attempt: int, wait: float) -> None:
+        self.action = action
+        self.target = target
+        self.reason = reason
+        self.onward = onward
+        self.attempt = attempt
+        self.wait = wait
 
 
-class Racer(NamedTuple):
+class Racer(Value):
     """One of two that race: its steps, and those that give back what it holds when it came too late."""
 
-    steps: Flow
-    give_back: Callable[[], Flow]
+    def __init__(self, steps: Flow, give_back: Callable[[], Flow]) -> None:
+        self.steps = steps
+        self.give_back = give_back
 
 
-class Race(NamedTuple):
+class Race(Value):
     """Answered with what both came to; ``None`` for one that had not finished, or was not started.
 
     Attributes:
@@ -197,10 +225,13 @@ class Race(NamedTuple):
         won: Whether a result ends the race. Else the other one is waited for.
     """
 
-    first: Racer
-    second: Callable[[float], Racer | None]
-    after: float
-    won: Callable[[Any], bool]
+    def __init__(
+        self, first: Racer, second: Callable[[float], Racer | None], after: float, won: Callable[[Any], bool]
+    ) -> None:
+        self.first = first
+        self.second = second
+        self.after = after
+        self.won = won
 
 
 Step = Now | Draw | Ask | Send | Read | Next | Close | Sleep | Replay | Tell | Race

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from .judge import Meaning
+from .values import Value
 
 
 if TYPE_CHECKING:
@@ -13,19 +14,32 @@ if TYPE_CHECKING:
     from ..calls import Attempt, CallRecord
 
 
-class Tried(NamedTuple):
+class Tried(Value):
     """An attempt that is over; times are monotonic seconds. As ``Attempt`` otherwise."""
 
-    target: str
-    model: str | None
-    status: int | None
-    meaning: str | None
-    began: float
-    ended: float
-    wait: float = 0.0
-    received: int = 0
-    possible_duplicate: bool = False
-    error: str | None = None
+    def __init__(
+        self,
+        target: str,
+        model: str | None,
+        status: int | None,
+        meaning: str | None,
+        began: float,
+        ended: float,
+        wait: float = 0.0,
+        received: int = 0,
+        possible_duplicate: bool = False,
+        error: str | None = None,
+    ) -> None:
+        self.target = target
+        self.model = model
+        self.status = status
+        self.meaning = meaning
+        self.began = began
+        self.ended = ended
+        self.wait = wait
+        self.received = received
+        self.possible_duplicate = possible_duplicate
+        self.error = error
 
 
 class Trace:
@@ -83,7 +97,7 @@ class Trace:
     def committed(self, tried: Tried) -> None:
         """What *tried* had brought went wrong after it was delivered."""
         at = self.tried.index(tried)
-        self.tried[at] = tried._replace(meaning=Meaning.COMMITTED.value)
+        self.tried[at] = tried.replace(meaning=Meaning.COMMITTED.value)
 
     @property
     def told(self) -> tuple[str | None, int, str | None]:
@@ -107,9 +121,9 @@ class Trace:
         tried = self._delivered
         return CallRecord(
             path=self._path,
-            target=tried and tried.target,
-            model=tried and tried.model,
-            status=tried and tried.status,
+            target=None if tried is None else tried.target,
+            model=None if tried is None else tried.model,
+            status=None if tried is None else tried.status,
             attempts=tuple(_attempt(number, tried) for number, tried in enumerate(self.tried, 1)),
             ms=((now if self._ended is None else self._ended) - self.began) * 1000,
             received=self._received,

@@ -108,7 +108,7 @@ def ask(call: Call, targets: list[Target], asked: Asked, settings: Settings, tra
         if not left or len(trace.tried) >= MOST_ATTEMPTS or (until is not None and ended >= until):
             return most_telling
         yield from _closed(outcome)
-        call = call if until is None else call._replace(timeout=until - ended)
+        call = call if until is None else call.replace(timeout=until - ended)
 
 
 def _closed(outcome: Outcome) -> Steps:

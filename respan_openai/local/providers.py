@@ -91,7 +91,7 @@ class Azure(Provider):
             (b"api-key", value.removeprefix(_BEARER)) if name == b"Authorization" else (name, value)
             for name, value in plain.headers
         ]
-        return plain._replace(url=url, headers=headers)
+        return plain.replace(url=url, headers=headers)
 
 
 def _folder(path: str, model: str) -> str:

@@ -109,7 +109,7 @@ class Target:
         outgoing = request_for(
             self.provider, credential, call.path, call.headers, body=self.body, model=model
         )
-        return outgoing._replace(model=sent)
+        return outgoing.replace(model=sent)
 
 
 def request_for(

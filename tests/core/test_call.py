@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from respan_openai._core.call import (
     Call,
+    Found,
     Outgoing,
     Prepared,
     dump_object,
@@ -77,10 +78,10 @@ def test_setting_a_string_field_changes_only_it(body, value) -> None:
 @pytest.mark.parametrize(
     ("body", "found"),
     [
-        (b'{"model":"m","x":1}', ("m", 9, 12)),
-        (b'{"x":{"model":"n"},"model":"m"}', ("m", 27, 30)),
-        (b'{"model": "m"}', ("m", 10, 13)),
-        (b'{"model":"m","x":{"model":"n"}}', ("m", 9, 12)),
+        (b'{"model":"m","x":1}', Found("m", 9, 12)),
+        (b'{"x":{"model":"n"},"model":"m"}', Found("m", 27, 30)),
+        (b'{"model": "m"}', Found("m", 10, 13)),
+        (b'{"model":"m","x":{"model":"n"}}', Found("m", 9, 12)),
         (b'{"x":{"model":"n"}}', None),
         (b'{"x":[{"model":"n"}],"y":1}', None),
         (b'{"model":"a\\"b"}', None),

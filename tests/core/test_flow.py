@@ -1605,7 +1605,7 @@ def test_a_redirect_inside_the_origin(status) -> None:
 
     first, close, second, *_ = drive.steps
     assert close == Close(head)
-    outgoing = first.outgoing._replace(url="https://g.example/other")
+    outgoing = first.outgoing.replace(url="https://g.example/other")
     assert second == Send(target, outgoing, first.until, first.idle, first.call)
     assert drive.asked == ["g", "g"]
     assert [(tried.number, tried.status) for tried in drive.attempts] == [(1, 200)]

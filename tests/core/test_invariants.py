@@ -237,7 +237,7 @@ class World:
         asked = call(mode, timeout=timeout)
         drive = Drive(
             rules,
-            asked._replace(body=None) if one_shot and mode is not Mode.EVENTS else asked,
+            asked.replace(body=None) if one_shot and mode is not Mode.EVENTS else asked,
             replay=asked.body if len(order) > 1 else None,
             trace=Trace("/chat/completions", self.now),
         )

@@ -66,7 +66,7 @@ def shown(value):
 
 
 def adjusted(meaning, **changes):
-    return RULES[meaning]._replace(**changes)
+    return RULES[meaning].replace(**changes)
 
 
 # -- the table
@@ -529,7 +529,7 @@ def test_waits_beyond_the_cap(status, seconds) -> None:
     verdict = answer(status, retry_after=seconds)
 
     assert (verdict.wait, verdict.too_long_wait, verdict.once) == (None, True, False)
-    assert verdict.rule == answer(status).rule._replace(same=False)
+    assert verdict.rule == answer(status).rule.replace(same=False)
 
 
 @pytest.mark.parametrize("seconds", ["inf", "1e400", "-5", "soon", "nan", DATE])
@@ -557,7 +557,7 @@ def test_a_server_that_forbids_repetition(status, gateway) -> None:
     plain = answer(status, gateway=gateway)
 
     assert verdict.meaning is plain.meaning
-    assert verdict.rule == plain.rule._replace(same=False, next=False)
+    assert verdict.rule == plain.rule.replace(same=False, next=False)
     assert not verdict.once
 
 
@@ -668,7 +668,7 @@ def test_an_answer(path, gateway) -> None:
     """No verdict, and what it holds of usage and model."""
     read = body_of(path, CHAT, gateway=gateway)
 
-    assert read._replace(flags=()) == Read(None, {"total_tokens": 3}, "m-1", found=CHAT)
+    assert read.replace(flags=()) == Read(None, {"total_tokens": 3}, "m-1", found=CHAT)
 
 
 @pytest.mark.parametrize(
@@ -686,7 +686,7 @@ def test_an_answer(path, gateway) -> None:
 )
 def test_answers_that_are_delivered(said) -> None:
     """B6, B8: unusual, but what the SDK reads is the SDK's to read."""
-    assert body_of("/chat/completions", said)._replace(flags=(), found=None) == Read(None)
+    assert body_of("/chat/completions", said).replace(flags=(), found=None) == Read(None)
 
 
 def _choice(finish_reason: object = "stop", **message: object) -> dict[str, object]:
@@ -923,7 +923,7 @@ def check(verdict) -> None:
     assert verdict.named in NAMED
     assert verdict.named is None or verdict.meaning is Meaning.REQUEST
     if verdict.meaning in {Meaning.POLICY, Meaning.TRUST, Meaning.LOCAL}:
-        assert verdict.rule[:2] == (False, False)
+        assert (verdict.rule.same, verdict.rule.next) == (False, False)
     if verdict.meaning is Meaning.REQUEST:
         assert not verdict.rule.next
     first, *rest = verdict.reason.split(" ", 1)

@@ -62,7 +62,7 @@ def test_what_headers_tell_of_the_delivered_answer() -> None:
 @pytest.mark.parametrize("model", [None, "m\r\nx-evil: 1", "\N{SNOWMAN}", "\x7f"])
 def test_a_model_that_no_header_can_carry(model) -> None:
     """Left out: it comes from the body of the request, where anything may stand."""
-    trace = trace_of(ANSWERED._replace(model=model))
+    trace = trace_of(ANSWERED.replace(model=model))
     trace.deliver(trace.tried[0], {})
 
     assert trace.told == ("p", 1, None)
