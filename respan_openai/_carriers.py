@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ._core.call import dump_object, parse_object
 from ._core.values import Value
-from ._params import CONTAINERS, HEADER_LIMIT, decode_header, encode_header, merge
+from ._wire import CONTAINERS, HEADER_LIMIT, encode_header, merge
 from .exceptions import ParamsError
 
 
@@ -75,6 +75,8 @@ def place(ambient: Ambient | None, body: bytes | None, headers: Sequence[str]) -
         ParamsError: if a carrier cannot be read, or parameters have no place that is large enough.
     """
     if headers:
+        from ._params import decode_header  # few calls bring a header of their own
+
         explicit = merge(*(decode_header(value) for value in headers))
         ambient = Ambient(explicit) if ambient is None else ambient.under(Ambient(explicit))
     if body is not None:

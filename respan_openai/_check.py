@@ -12,7 +12,6 @@ A ``Checker`` is a table from the JSON kind of a value (``str``, ``int``, ``floa
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import types
@@ -22,6 +21,7 @@ from typing import Annotated, Any, Final, Literal, Required, TypeAlias, Union, g
 from typing_extensions import get_type_hints, is_typeddict
 
 from ._warn import warn
+from ._wire import ENCODER
 from .exceptions import ParamsError
 
 
@@ -31,8 +31,6 @@ Check: TypeAlias = Callable[[Any, Place], Any]
 DEEPEST: Final = 64  # levels of lists and dicts inside one value
 MOST_VALUES: Final = 100_000  # values inside one value: a shared list, nested 40 times, would be 2**40
 LARGEST_INTEGER_BITS: Final = 1024  # the range of a double, which is all that many JSON readers have
-
-ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 _MISMATCH: Final = object()
 # What keys look like: a usual prefix, or 32 letters and digits in a row. Model and provider names do not.

@@ -11,7 +11,6 @@ from weakref import ref
 
 from ._carriers import Ambient
 from ._core.values import Value
-from ._params import check
 
 
 if TYPE_CHECKING:
@@ -80,6 +79,8 @@ class params:  # noqa: N801 -- used like a function, as contextlib.suppress is
     __slots__ = ("_params",)
 
     def __init__(self, **params: Unpack[RespanParams]) -> None:
+        from ._params import check  # a program without parameters never needs it
+
         self._params = Ambient(check(cast("dict[str, object]", params)))
 
     def __repr__(self) -> str:

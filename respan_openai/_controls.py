@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from ._core.call import parse_object
 from ._core.plan import Controls
-from ._params import CARRIERS, CONTAINERS, decode_header, merge
+from ._params import decode_header
+from ._wire import CARRIERS, CONTAINERS, merge
 
 
 if TYPE_CHECKING:

@@ -14,10 +14,9 @@ from ._context import TRACE, attach
 from ._core.judge import Fault
 from ._core.plain import as_object
 from ._families import distrust_in, family_of, line, set_headers
-from ._guard import Guard, RefusalGuard
-from ._params import CARRIERS
 from ._tapes import SENT
 from ._warn import warn
+from ._wire import CARRIERS
 from .exceptions import (
     CallFailed,
     CallTimedOut,
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from ._core.plan import Plan
     from ._core.trace import Trace
     from ._families import Line
-    from ._guard import Ended
+    from ._guard import Ended, Guard
 
 
 #: Under this key the error lies in the ``extensions`` of a response that stands for it.
@@ -105,6 +104,8 @@ def stream_of(
 
     *ended* is told when that is over; *resume* is asked for chunks to go on with after a break.
     """
+    from ._guard import Guard  # needed for what is not read whole
+
     response, held, watch = cast("Any", outcome.answer), outcome.held, outcome.watch
     # The response will hold the outcome, by its guard. In a circle it would stay open when its reader forgets it.
     outcome.answer = outcome.held = None
@@ -168,6 +169,8 @@ def failure_of(request: Any, call: Call, trace: Trace, plan: Plan, outcome: Outc
     elif outcome.over:
         response = whole(answer, outcome.body)
     else:
+        from ._guard import RefusalGuard  # as above
+
         guard = RefusalGuard(
             None,
             sum(map(len, outcome.held or ())),

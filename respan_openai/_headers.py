@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ._core.call import Raw
-from ._params import CARRIERS, LEGACY_HEADER
 from ._warn import warn
+from ._wire import CARRIERS, LEGACY_HEADER
 from .exceptions import ConfigError
 
 

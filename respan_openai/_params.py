@@ -1,4 +1,4 @@
-"""Respan's request parameters: their names, shapes and limits, and the three ways they travel.
+"""Respan's request parameters: their names, shapes and limits.
 
 The gateway takes them as top-level body fields, inside a body field ``respan_params``, and base64-encoded in
 the header ``X-Data-Respan-Params``; the first wins over the second, the second over the third, key by key.
@@ -23,7 +23,6 @@ from typing import Annotated, Any, Final, Literal, Required, TypeAlias, cast
 from typing_extensions import TypedDict, Unpack
 
 from ._check import (
-    ENCODER,
     OPEN,
     Checker,
     Place,
@@ -39,15 +38,12 @@ from ._check import (
     one_line,
     within,
 )
+from ._wire import CONTAINERS, HEADER, merge
 from .exceptions import ParamsError
 
 
 __all__ = [
-    "CONTAINERS",
-    "HEADER",
-    "HEADER_LIMIT",
     "LEGACY",
-    "LEGACY_HEADER",
     "NAMES",
     "ApiControls",
     "CacheOptions",
@@ -71,25 +67,7 @@ __all__ = [
     "check_explicit",
     "check_keyword",
     "decode_header",
-    "dumps",
-    "encode_header",
-    "merge",
 ]
-
-CONTAINERS: Final = ("respan_params", "keywordsai_params")
-"""Body fields that hold an object of parameters; the second is the first one's old name."""
-
-HEADER: Final = "X-Data-Respan-Params"
-"""Header that holds an object of parameters as base64 of JSON."""
-
-LEGACY_HEADER: Final = "X-Data-Keywordsai-Params"
-"""Old name of ``HEADER``; the gateway renames it."""
-
-CARRIERS: Final = (HEADER.lower(), LEGACY_HEADER.lower())
-"""Both header carriers, in lower case."""
-
-HEADER_LIMIT: Final = 4096
-"""Bytes of base64 up to which ``encode_header`` answers: half of what the strictest common server accepts."""
 
 LEGACY: Final[Mapping[str, str]] = {
     "fallback": "fallback_models",
@@ -709,38 +687,6 @@ def _near_miss(name: str) -> str | None:
 
 
 # ---------------------------------------------------------------------------------------------- carriers
-
-
-def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """One dict of all *layers*: the later layer wins, key by key.
-
-    Only ``variables`` merges inside, again with the later layer winning: so does the gateway
-    (respan-api). The layers are taken as checked; they are not changed, and their values are shared.
-    """
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        earlier, later = merged.get("variables"), layer.get("variables")
-        merged.update(layer)
-        if isinstance(earlier, Mapping) and isinstance(later, Mapping):
-            merged["variables"] = {**earlier, **later}
-    return merged
-
-
-def dumps(params: Mapping[str, Any]) -> bytes:
-    """Checked *params* as compact JSON in UTF-8."""
-    return ENCODER.encode(params).encode()
-
-
-def encode_header(params: Mapping[str, Any]) -> str | None:
-    """Checked *params* as a value for ``HEADER``: base64, standard alphabet, of their JSON.
-
-    ``None`` if it would have more than ``HEADER_LIMIT`` bytes: servers refuse headers that are too long, some
-    by closing the connection. Put the parameters into the body as ``respan_params`` then.
-    """
-    text = dumps(params)
-    if (len(text) + 2) // 3 * 4 > HEADER_LIMIT:
-        return None
-    return base64.b64encode(text).decode("ascii")
 
 
 def decode_header(value: str | bytes) -> dict[str, Any]:

@@ -12,11 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ._carriers import Ambient
-from ._check import shown
 from ._clock import now
 from ._context import ambient, attach, set_newest
-from ._continuation import continued
-from ._controls import controls_of
 from ._core.call import Call, Mode, Outgoing, asks_for_stream, parse_object, served_path, string_field
 from ._core.flow import flow
 from ._core.plan import Plan
@@ -26,10 +23,9 @@ from ._core.values import Value
 from ._delivery import answer_of, blamed, failure_of, stream_of
 from ._drive import adrive, drive
 from ._families import body_in_memory, fault_of, pairs_in, rebuilt, seconds_for
-from ._guard import can_resume
-from ._params import CARRIERS, CONTAINERS, check
 from ._perform import Awaiting, Blocking
 from ._warn import warn
+from ._wire import CARRIERS, CONTAINERS
 from .exceptions import ConfigError, NotServedError, RespanError
 from .fallbacks import DIRECT, fallback_of
 from .targets import Gateway
@@ -40,6 +36,7 @@ if TYPE_CHECKING:
 
     from ._core.attempt import Outcome
     from ._core.health import Health
+    from ._core.plan import Controls
     from ._guard import Ended, Guard
     from .calls import CallHook
 
@@ -74,7 +71,7 @@ class Shim:
         self.gateway = gateway
         self.plan = plan
         self._noted: set[tuple[str | None, str | None]] = set()
-        self._defaults = Ambient(check(defaults)) if defaults else None
+        self._defaults = _checked(defaults) if defaults else None
         self._merged: tuple[Ambient | None, Ambient | None] = (None, self._defaults)
         self._on_call = on_call
 
@@ -174,6 +171,9 @@ class Shim:
         self, request: Any, call: Call, trace: Trace, outcome: Outcome, *, guard: Guard, error: BaseException
     ) -> Steps:
         """The chunks that another target goes on with after *error*; ``None`` if nobody can or may."""
+        from ._continuation import continued  # few streams break off
+        from ._guard import can_resume
+
         rest = continued(call, self.plan, guard.watch)
         if rest is None or not can_resume(error):
             return None
@@ -262,7 +262,15 @@ class Shim:
 _telling: ContextVar[bool] = ContextVar("respan_openai.telling", default=False)
 
 
+def _checked(defaults: Mapping[str, Any]) -> Ambient:
+    from ._params import check  # few clients have defaults
+
+    return Ambient(check(defaults))
+
+
 def _named(model: str | None) -> str:
+    from ._check import shown  # as few are answered by another model
+
     return "None" if model is None else f"'{shown(model)}'"
 
 
@@ -342,9 +350,15 @@ def make_shim(settings: Settings, *, client: Any = None) -> Shim:
         limits=_of(Limits, settings.limits, "limits") or Limits(),
         hedge=_of(Hedge, settings.hedge, "hedge"),
         explain=fault_of,
-        controls=controls_of,
+        controls=_controls_of,
     )
     return Shim(gateway, plan, settings.defaults, settings.on_call)
+
+
+def _controls_of(call: Call) -> Controls:
+    from ._controls import controls_of  # asked for after a failure only
+
+    return controls_of(call)
 
 
 def _of(kind: type[T], value: object, name: str) -> T | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from ._core.call import Outgoing, parse_object, string_field, with_string
 from ._core.health import health_of
-from ._params import CARRIERS
+from ._wire import CARRIERS
 from .exceptions import ConfigError
 from .targets import Gateway, Provider, is_object, origin_text, stripped, unfit_elsewhere
 

@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 from ._azure import deployment_of
 from ._core.call import Outgoing, dump_object, parse_object
 from ._headers import HeaderRule, header_value
-from ._params import CONTAINERS, NAMES, check_explicit, decode_header, merge
+from ._params import NAMES, check_explicit, decode_header
 from ._secret import secret_from
 from ._warn import warn
+from ._wire import CONTAINERS, merge
 from .exceptions import ConfigError, ParamsError, RespanError
 from .targets import Endpoint, Gateway, checked_base, host_header
 

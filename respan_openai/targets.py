@@ -32,9 +32,9 @@ from ._core.health import health_of
 from ._core.origin import origin_of, same_origin
 from ._core.values import Value
 from ._headers import HeaderRule, header_value
-from ._params import CONTAINERS, HEADER, NAMES
 from ._secret import LateSecret, Secret, secret_from
 from ._warn import warn
+from ._wire import CONTAINERS, HEADER
 from .exceptions import ConfigError, ParamsError
 
 
@@ -49,8 +49,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Gateway", "Provider"]
 
-#: Parameters that no provider knows. The exceptions are OpenAI's as well, with a meaning of their own.
-_OURS = (NAMES | frozenset(CONTAINERS)) - {"metadata", "prompt"}
+#: Of the gateway's parameters, those that are OpenAI's as well, with a meaning of their own.
+_SHARED = frozenset({"metadata", "prompt"})
 
 #: What the SDK takes for "not given"; ``omit`` is the newer name.
 _OMITTED: set[type[Any]] = {type(openai.NOT_GIVEN), type(getattr(openai, "omit", openai.NOT_GIVEN))}
@@ -457,8 +457,10 @@ def stripped(path: str, body: bytes) -> bytes | None:
 
     ``metadata`` on a chat call is the gateway's too, unless the call is stored: OpenAI refuses it otherwise.
     """
+    from ._params import NAMES  # few calls leave the gateway
+
     parsed = parse_object(body)
-    ours = {name for name in parsed if name in _OURS}
+    ours = parsed.keys() & NAMES.union(CONTAINERS) - _SHARED
     if path == "/chat/completions" and "metadata" in parsed and not parsed.get("store"):
         ours.add("metadata")
     if not ours:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from respan_openai import Gateway, ParamsError, params, wrap
 from respan_openai._carriers import Ambient, Placed, place
-from respan_openai._params import HEADER_LIMIT
+from respan_openai._wire import HEADER_LIMIT
 
 
 VALUES = {

@@ -91,7 +91,7 @@ def test_parameters_in_its_words(library, served, router, name, how) -> None:
     elif how == "container":
         client.chat.completions.create(**ask, extra_body={"respan_params": given})
     elif how == "header":
-        from respan_openai._params import encode_header
+        from respan_openai._wire import encode_header
 
         client.chat.completions.create(**ask, extra_headers={"X-Data-Respan-Params": encode_header(given)})
     else:

@@ -29,11 +29,7 @@ from openai.types.chat import completion_create_params as chat_params
 from openai.types.responses import response_create_params
 
 from respan_openai._params import (
-    CONTAINERS,
-    HEADER,
-    HEADER_LIMIT,
     LEGACY,
-    LEGACY_HEADER,
     NAMES,
     RespanParams,
     body,
@@ -41,10 +37,8 @@ from respan_openai._params import (
     check_explicit,
     check_keyword,
     decode_header,
-    dumps,
-    encode_header,
-    merge,
 )
+from respan_openai._wire import CONTAINERS, HEADER, HEADER_LIMIT, LEGACY_HEADER, dumps, encode_header, merge
 from respan_openai.exceptions import ParamsError, RespanWarning
 
 
@@ -496,7 +490,7 @@ def test_carriers() -> None:
 
 def test_exports() -> None:
     """Everything public is exported, documented and listed in order."""
-    values = {"CONTAINERS", "HEADER", "HEADER_LIMIT", "LEGACY", "LEGACY_HEADER", "NAMES", "PromptVariable"}
+    values = {"LEGACY", "NAMES", "PromptVariable"}
     made_here = {
         name
         for name, value in vars(module).items()

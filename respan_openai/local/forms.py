@@ -14,7 +14,8 @@ from email.message import Message
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .._params import CONTAINERS, HEADER, check
+from .._params import check
+from .._wire import CONTAINERS, HEADER
 from ..exceptions import ParamsError
 from .contract import invalid
 

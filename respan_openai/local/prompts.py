@@ -38,7 +38,8 @@ from typing import Annotated, Any, Final, Literal, Required, Self, TypeAlias, ca
 from typing_extensions import TypedDict
 
 from .._check import OPEN, Checker, Place, compile_hint, fail, kind_of, obeys, one_line, shown
-from .._params import CONTAINERS, NAMES
+from .._params import NAMES
+from .._wire import CONTAINERS
 from ..exceptions import ConfigError, ParamsError
 
 

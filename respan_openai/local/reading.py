@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from .._check import shown
 from .._core.call import dump_object, with_string
 from .._core.plain import is_list, is_object
-from .._params import CONTAINERS, HEADER, LEGACY_HEADER, NAMES, check, decode_header, merge
+from .._params import NAMES, check, decode_header
+from .._wire import CONTAINERS, HEADER, LEGACY_HEADER, merge
 from ..exceptions import ParamsError
 from .contract import detail, invalid, unprocessable
 from .forms import Form

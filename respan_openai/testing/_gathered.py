@@ -67,7 +67,8 @@ class _Words(NamedTuple):
 @cache
 def _words() -> _Words:
     # Late, because they bring the SDK along; kept, because to look for a module costs as much as a merge.
-    from .._params import CARRIERS, CONTAINERS, LEGACY, NAMES, merge
+    from .._params import LEGACY, NAMES
+    from .._wire import CARRIERS, CONTAINERS, merge
 
     return _Words(NAMES | frozenset(CONTAINERS), NAMES, CONTAINERS, CARRIERS, LEGACY, merge)
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from respan_openai._params import CONTAINERS, NAMES
+from respan_openai._params import NAMES
+from respan_openai._wire import CONTAINERS
 from respan_openai.exceptions import ConfigError
 from respan_openai.local.prompts import MOST_BYTES, NOT_CONFIG, Prompts, PromptVersion, StoredPrompt
 

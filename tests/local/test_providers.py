@@ -12,7 +12,7 @@ import pytest
 
 from respan_openai import Fallback, Gateway, OpenRouter, Provider, RespanWarning, Retry, wrap
 from respan_openai._core.call import Call
-from respan_openai._params import HEADER, encode_header
+from respan_openai._wire import HEADER, encode_header
 from respan_openai.exceptions import ConfigError
 from respan_openai.local import Azure, Echo, LocalGateway, Via
 from respan_openai.local.contract import ContractError
