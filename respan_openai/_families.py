@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._core.call import Prepared
 from ._core.judge import Fault
-from ._core.sse import EventTooLarge
-from ._core.steps import Overdue, TooLarge
+from ._core.steps import EventTooLarge, Overdue, TooLarge
 from .exceptions import ConfigError
 
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._clock import now
 from ._core.judge import Fault, judge_error
-from ._core.sse import EventTooLarge
-from ._core.steps import Overdue, TooLarge
+from ._core.steps import EventTooLarge, Overdue, TooLarge
 from ._families import fault_of
 from ._tapes import OVERDUE
 from ._warn import warn

@@ -13,7 +13,6 @@ from respan_openai._core.flow import flow
 from respan_openai._core.health import Health, TargetHealth
 from respan_openai._core.judge import Fault
 from respan_openai._core.plan import Controls, Plan
-from respan_openai._core.sse import EventTooLarge
 from respan_openai._core.steps import (
     DRAW,
     NOW,
@@ -21,6 +20,7 @@ from respan_openai._core.steps import (
     Ask,
     Came,
     Close,
+    EventTooLarge,
     Next,
     Overdue,
     Read,

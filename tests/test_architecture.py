@@ -299,8 +299,17 @@ def test_the_core_imports_only_the_standard_library() -> None:
         ("import respan_openai", ("openai", "httpx", "httpx2", "wrapt", "pydantic", "asyncio")),
         ("import respan_openai._core.flow", ("openai", "httpx", "httpx2", "wrapt", "pydantic", "asyncio")),
         (
-            "from respan_openai import wrap",
+            "from respan_openai import Gateway, params, wrap",
             ("respan_openai.local", "respan_openai.openrouter", "uvicorn", "trio"),
+        ),
+        (  # what a plain call does without
+            "from respan_openai import Gateway, params, wrap",
+            (
+                "respan_openai._params",
+                "respan_openai._guard",
+                "respan_openai._core.sse",
+                "respan_openai.calls",
+            ),
         ),
     ],
 )

@@ -13,7 +13,6 @@ from urllib.parse import urljoin, urlsplit
 from .call import Mode, parse_object
 from .judge import Fault, judge_answer, judge_body, judge_error, judge_fault
 from .origin import same_origin
-from .sse import Watch
 from .steps import NOW, REPLAY, SPENT, Ask, Close, Next, Read, Send
 from .trace import Tried
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from .judge import Read as Reading
     from .judge import Verdict
     from .plan import Plan, Target
+    from .sse import Watch
     from .steps import Answer
 
 
@@ -251,6 +251,8 @@ def _events(asking: Asking, answer: Answer) -> Generator[Any, Any, Outcome]:
     kind = answer.headers.get("content-type")
     if kind is not None and "event-stream" not in kind:
         return (yield from _no_events(asking, answer))
+    from .sse import Watch  # many programs never stream
+
     outcome = Outcome(answer)
     watch = Watch(asking.call.path, max_event=asking.plan.limits.event)
     held: list[bytes] = []
@@ -301,6 +303,8 @@ def _no_events(asking: Asking, answer: Answer) -> Generator[Any, Any, Outcome]:
     if parse_object(asking.call.body).get("stream") is not True:  # a field of that name elsewhere in the body
         outcome.over = False
         return outcome
+    from .sse import Watch  # as above
+
     body = yield Read(answer, asking.plan.limits.body, asking.until)
     asking.answer = None
     watch = Watch(asking.call.path, max_event=asking.plan.limits.event)

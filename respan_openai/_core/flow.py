@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from .attempt import attempt
 from .course import Course, Leg
-from .hedge import asked
 from .judge import RULES, Meaning
 from .steps import DRAW, NOW, REPLAY, Sleep, Tell
 
@@ -48,7 +47,7 @@ def flow(call: Call, plan: Plan, trace: Trace) -> Generator[Any, Any, Outcome]:
         while True:
             asking = course.asking(leg.target, now, leg.wait) if leg is not None else course.first(now)
             # Each step passes through every generator on the way, so there is none for what few calls need.
-            outcome = yield from asked(course, asking, trace) if plan.hedge is not None else attempt(asking)
+            outcome = yield from _hedged(course, asking, trace) if plan.hedge is not None else attempt(asking)
             trace.tried.append(outcome.tried)
             verdict = outcome.verdict
             if verdict is None:
@@ -75,6 +74,12 @@ def flow(call: Call, plan: Plan, trace: Trace) -> Generator[Any, Any, Outcome]:
         if asking is not None:
             yield from asking.give_back()
         raise
+
+
+def _hedged(course: Course, asking: Asking, trace: Trace) -> Generator[Any, Any, Outcome]:
+    from .hedge import asked  # few plans have one
+
+    return asked(course, asking, trace)
 
 
 def _tells_more(outcome: Outcome, verdict: Verdict, other: Outcome) -> bool:

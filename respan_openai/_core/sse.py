@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from .judge import end_flag
 from .plain import as_object, as_objects
+from .steps import EventTooLarge
 
 
 if TYPE_CHECKING:
@@ -26,10 +27,6 @@ if TYPE_CHECKING:
     Event = tuple[str | None, str]
     Json = dict[str, Any]
     Holes = tuple[tuple[int, bytes], ...]
-
-
-class EventTooLarge(ValueError):  # noqa: N818 -- says what happened, as the errors of this package do
-    """One event, or one line, is larger than the limit."""
 
 
 # --- bytes to events ---------------------------------------------------------

@@ -45,6 +45,10 @@ class TooLarge(Exception):  # noqa: N818 -- as above
     """Thrown into a flow when a body grew beyond the step's ``limit``."""
 
 
+class EventTooLarge(ValueError):  # noqa: N818 -- as above
+    """One event of a stream, or one line of it, is larger than the limit."""
+
+
 #: An attribute of a failure that is played instead of waited for: whether it left its call no time.
 SPENT: Final = "respan_spent"
 

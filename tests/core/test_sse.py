@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from openai import _streaming
 from openai._streaming import SSEDecoder
 
-from respan_openai._core.sse import Decoder, EventTooLarge, Watch
+from respan_openai._core.sse import Decoder, Watch
+from respan_openai._core.steps import EventTooLarge
 
 
 CHAT = "/chat/completions"

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from respan_openai._core.sse import EventTooLarge, Watch
+from respan_openai._core.sse import Watch
+from respan_openai._core.steps import EventTooLarge
 from respan_openai.local.metering import Metering
 from respan_openai.local.prices import Prices
 from respan_openai.local.reading import Asked
