@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ._clock import now
-from ._core.health import TargetHealth, all_health
+from ._core.health import all_health
+from ._core.snapshot import TargetHealth
 
 
 __all__ = ["TargetHealth", "health"]

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from respan_openai._core.attempt import Outcome
 from respan_openai._core.call import Call, Mode, Outgoing
 from respan_openai._core.flow import flow
-from respan_openai._core.health import Health, TargetHealth
+from respan_openai._core.health import Health
 from respan_openai._core.judge import Fault
 from respan_openai._core.plan import Controls, Plan
+from respan_openai._core.snapshot import TargetHealth
 from respan_openai._core.steps import (
     DRAW,
     NOW,

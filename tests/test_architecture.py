@@ -29,6 +29,7 @@ LADDER = [
     "_core.origin",
     "_core.backoff",
     "_core.judge",
+    "_core.snapshot",
     "_core.health",
     "_core.steps",
     "_core.plain",

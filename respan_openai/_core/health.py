@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict, deque
-from dataclasses import dataclass
 from enum import Enum
 from hashlib import blake2b
 from math import ceil, inf
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from ..policy import Breaker, Hedge
+    from .snapshot import TargetHealth
 
 
 #: Seconds: a pause is cut to this, so that no single answer locks a target out for hours.
@@ -54,32 +54,6 @@ class Entry(Enum):
 
 # A member looked up on its class costs more than the rest of `enter` (CPython 3.11).
 _OPEN, _CLOSED, _PROBE = Entry
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TargetHealth:
-    """What the process knows about one target and credential, at one moment.
-
-    Attributes:
-        name: The target's, as the client that asked first called it.
-        origin: Scheme, host and port.
-        state: Of the breaker: ``closed`` (calls go there), ``open`` (they do not), or ``half-open`` (the next
-            call goes there as a probe, or one is under way).
-        failures: Faults in a row, up to now.
-        retry_tokens: In the retry bucket, 0 to 100; a repeat costs 5 or 10.
-        probe_in: Seconds until an open breaker admits a probe, 0.0 if it does; ``None`` while it is closed.
-        paused_for: Seconds for which the server asked to be left alone; 0.0 if it did not.
-        credential_bad: Whether the credential was refused less than a minute ago.
-    """
-
-    name: str
-    origin: str
-    state: str
-    failures: int
-    retry_tokens: float
-    probe_in: float | None
-    paused_for: float
-    credential_bad: bool
 
 
 class Health:
@@ -348,6 +322,8 @@ class Health:
 
     def snapshot(self, now: float) -> TargetHealth:
         """Everything above in numbers."""
+        from .snapshot import TargetHealth  # few programs look
+
         with self._lock:
             return TargetHealth(
                 name=self._name,

@@ -29,11 +29,11 @@ from respan_openai._core.health import (
     SECONDS,
     Entry,
     Health,
-    TargetHealth,
     all_health,
     forget,
     health_of,
 )
+from respan_openai._core.snapshot import TargetHealth
 from respan_openai.policy import Breaker, Hedge
 
 
