@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ._clock import now
 from ._core.steps import TooLarge
+from ._core.values import Value
 from ._families import family_of, has_header
 
 
@@ -40,9 +41,10 @@ class Alarm(Protocol):
         ...
 
 
-class _Classes(NamedTuple):
-    bounded: type[Any]
-    guarded: type[Any]
+class _Classes(Value):
+    def __init__(self, bounded: type[Any], guarded: type[Any]) -> None:
+        self.bounded = bounded
+        self.guarded = guarded
 
 
 @lru_cache(maxsize=2)
