@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import inspect
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import openai
 
@@ -23,6 +23,7 @@ from .targets import Gateway, gateway_base
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import TypeVar
 
     from ._params import RespanParams
     from ._shim import Shim
@@ -30,10 +31,10 @@ if TYPE_CHECKING:
     from .fallbacks import Fallback
     from .policy import Breaker, Hedge, Limits, Retry, Streams, Timeouts
 
+    C = TypeVar("C", bound=openai.OpenAI | openai.AsyncOpenAI)
+
 
 __all__ = ["wrap"]
-
-C = TypeVar("C", bound="openai.OpenAI | openai.AsyncOpenAI")
 
 
 def wrap(

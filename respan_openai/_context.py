@@ -6,7 +6,7 @@ import functools
 import inspect
 from contextvars import ContextVar
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import ref
 
 from ._carriers import Ambient
@@ -16,7 +16,7 @@ from ._core.values import Value
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from types import TracebackType
-    from typing import Self
+    from typing import Self, TypeVar
 
     from typing_extensions import Unpack
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from ._params import RespanParams
     from .calls import CallRecord
 
+    F = TypeVar("F", bound=Callable[..., Any])
+
 
 __all__ = ["last_call", "params", "record_of"]
-
-F = TypeVar("F", bound="Callable[..., Any]")
 
 #: Under this key the trace of a call lies in ``response.extensions``.
 TRACE = "respan_openai.trace"
