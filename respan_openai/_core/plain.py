@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
+
+# As Any, so that what was checked with them holds Any, not something unknown.
+_DICT: Final[Any] = dict
+_LIST: Final[Any] = list
 
 
 def is_object(value: object) -> TypeIs[dict[str, Any]]:
@@ -19,14 +23,14 @@ def is_list(value: object) -> TypeIs[list[Any]]:
     return isinstance(value, list)
 
 
-def as_object(value: object) -> dict[str, Any]:
+def as_object(value: Any) -> dict[str, Any]:
     """*value* if it is an object, else an empty one."""
-    return value if is_object(value) else {}
+    return value if isinstance(value, _DICT) else {}
 
 
-def as_list(value: object) -> list[Any]:
+def as_list(value: Any) -> list[Any]:
     """*value* if it is an array, else an empty one."""
-    return value if is_list(value) else []
+    return value if isinstance(value, _LIST) else []
 
 
 def as_objects(value: object) -> list[dict[str, Any]]:

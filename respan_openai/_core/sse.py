@@ -68,13 +68,29 @@ class Decoder:
         """Whether it is as if nothing had been fed."""
         return self.idle and not self._has_id
 
-    def feed(self, chunk: bytes) -> Iterator[Event]:
-        """Name (or ``None``) and data of each event that ends in *chunk*.
+    def feed(self, chunk: bytes) -> Iterable[Event]:
+        """Name (or ``None``) and data of each event that ends in *chunk*; to be gone through before the next is fed.
 
         Raises:
             EventTooLarge: after the events before the one that is.
             UnicodeDecodeError: at any line that is not UTF-8, be it a comment, unless *errors* says otherwise.
         """
+        event = self._usual(chunk) if self.idle and len(chunk) <= self._max else None
+        return self._fed(chunk) if event is None else (event,)
+
+    @staticmethod
+    def _usual(chunk: bytes) -> Event | None:
+        """The event that *chunk* is, written as nearly all are: perhaps a name, one line of data, a blank line."""
+        named, _, line = chunk.partition(b"\n") if chunk.startswith(b"event: ") else (b"", b"", chunk)
+        is_usual = line.startswith(b"data: ") and line.endswith(b"\n\n") and line.find(b"\n") == len(line) - 2
+        if not is_usual or b"\r" in chunk:
+            return None
+        try:
+            return named[7:].decode() or None, line[6:-2].decode()
+        except UnicodeDecodeError:
+            return None
+
+    def _fed(self, chunk: bytes) -> Iterator[Event]:
         if not chunk:
             return
         lines = chunk[self._after_cr and chunk[0] == _LF :].splitlines()
@@ -152,7 +168,9 @@ _NUMBER, _PADDING, _TEXT = 1, 2, 3
 _MAX_DIGITS = 18
 _ZERO = ord("0")
 
-_decoded = json.JSONDecoder().raw_decode
+# Not `json.loads` and `json.dumps`, which look for bytes and options first.
+_decoder = json.JSONDecoder()
+_loaded, _decoded, _dumped = _decoder.decode, _decoder.raw_decode, json.JSONEncoder().encode
 
 
 class _Template(NamedTuple):
@@ -438,18 +456,18 @@ class Watch:
         content, self._ready = self.content, None
         self._read(self._decoder.feed(piece))
         self._gap = b"\r\n\r\n" if piece.endswith(b"\r\n\r\n") else b"\n\n"
-        if self.content == content + 1:
+        # Not of the first content: somebody waits for it, and proving costs more than all else that is done with it.
+        if content and self.content == content + 1:
             self._learn(piece)
-        if self._decoder.idle and not self._over:
+        if self._template is not None and self._decoder.idle and not self._over:
             self._ready = self._template
 
     def _learn(self, event: bytes) -> None:
         """Make *event*, which was just parsed, the template if it can be one.
 
-        Not the first content: somebody waits for it, and proving costs more than all else that is done with it.
         Tries grow rarer with the number of events, for streams in which no two are alike.
         """
-        if self._exact or self.content == 1 or self.events < self._try_at or len(event) > _MAX_TEMPLATE:
+        if self._exact or self.events < self._try_at or len(event) > _MAX_TEMPLATE:
             return
         self._try_at = self.events + self.events // 4 + 1
         template = _template_of(event)
@@ -475,7 +493,7 @@ class Watch:
         if unchanged and probe.text in {"", text.decode()}:
             self._template = template._replace(keep=probe.text != "")
 
-    def _read(self, events: Iterator[Event]) -> None:
+    def _read(self, events: Iterable[Event]) -> None:
         try:
             for name, data in events:
                 self._take(name, data)
@@ -506,7 +524,7 @@ class Watch:
 
     def _parse(self, name: str | None, data: str) -> None:
         try:
-            thing = json.loads(data)
+            thing = _loaded(data)
         except RecursionError:
             self._spoil("nested too deeply")
         except ValueError:
@@ -528,7 +546,8 @@ class Watch:
 
     def _chat(self, chunk: Json) -> bool:
         """Whether *chunk* is content."""
-        if self._fail(chunk.get("error")):
+        error = chunk.get("error")
+        if error and self._fail(error):
             return False
         self._note(chunk)
         return sum(map(self._choice, as_objects(chunk.get("choices")))) > 0
@@ -537,12 +556,12 @@ class Watch:
         delta, index = as_object(choice.get("delta")), choice.get("index", 0)
         ended = self._ended(index if isinstance(index, int) else 0, choice.get("finish_reason"))
         text = delta.get("content")
-        if index == 0 and isinstance(text, str):
+        if text and index == 0 and isinstance(text, str):
             self._keep(text)
-        others = choice.get("logprobs") or any(delta[key] for key in delta.keys() - _PLAIN_KEYS)
+        others = choice.get("logprobs") or any(map(delta.get, delta.keys() - _PLAIN_KEYS))
         if others or index != 0 or not isinstance(text, _TEXT_OR_NONE):
             self.plain = False
-        return ended or any(delta.get(key) for key in _CONTENT_KEYS)
+        return ended or any(map(delta.get, _CONTENT_KEYS))
 
     def _ended(self, index: int, reason: object) -> bool:
         ended = isinstance(reason, str) and reason != ""
@@ -572,4 +591,4 @@ class Watch:
             self.model, self._template = model, None
 
     def _keep(self, text: str) -> None:
-        self._text += json.dumps(text)[1:-1].encode()
+        self._text += _dumped(text)[1:-1].encode()

@@ -550,6 +550,37 @@ def test_the_decoder_agrees_with_the_sdk_on_the_same_pieces(soup, cuts) -> None:
     assert ours(*pieces) == theirs(*pieces)
 
 
+@pytest.mark.parametrize("before", [b"", b"id: 1\n\n", b"retry: 1\n", b"event: x\n", b": c", b"\r"])
+@pytest.mark.parametrize(
+    "piece",
+    [
+        b"data: a\n\n",
+        b"data: \n\n",
+        b"data:  a\n\n",
+        b"data: a\n\n\n",
+        b"data: a\n\n: c\n\n",
+        b"data: a\r\n\n",
+        b"data: a\rb\n\n",
+        b"data: a\ndata: b\n\n",
+        b"data: \xff\n\n",
+        b"event: b\ndata: a\n\n",
+        b"event: \ndata: a\n\n",
+        b"event: b\rdata: a\n\n",
+        b"event: b\nevent: c\ndata: a\n\n",
+        b"event: \xff\ndata: a\n\n",
+        b"event: b\n\n",
+        b"event: b\nid: 2\n\n",
+    ],
+)
+def test_a_piece_that_is_one_event_is_as_if_it_came_in_bytes(before, piece) -> None:
+    """Most are of one form and read at once; what looks alike, or follows something unfinished, is not."""
+    assert (
+        ours(before, piece, piece)
+        == ours(*in_bytes(before + piece + piece))
+        == theirs(before + piece + piece)
+    )
+
+
 def end_of(found) -> str | None:
     """What ends the reading of the SDK at this event, if anything does."""
     if found is UnicodeDecodeError:
