@@ -236,11 +236,15 @@ class Blocking(_Performer):
         return filled(response, body)
 
     def _next(self, step: Next) -> bytes | None:
-        chunks = chunks_of(step.answer, awaited=False)
-        alarm = _Alarm(step.answer, step.until, self._timeout["read"], self._sent)
-        alarm.passed()
-        with alarm:
-            chunk: bytes | None = next(chunks, None)
+        chunks, until, read = chunks_of(step.answer, awaited=False), step.until, self._timeout["read"]
+        chunk: bytes | None
+        if now() <= _due(until, read):  # nearly always, and the first content is waited for
+            chunk = next(chunks, None)
+        else:
+            alarm = _Alarm(step.answer, until, read, self._sent)
+            alarm.passed()
+            with alarm:
+                chunk = next(chunks, None)
         if chunk is None:
             self._close(Close(step.answer))  # gives the connection back
         return chunk
@@ -387,6 +391,11 @@ def _counted(size: int, chunk: bytes, limit: int) -> int:
     return size
 
 
+def _due(until: float | None, read: float | None) -> float:
+    """Up to when a read may begin without an alarm: it ends by itself, after *read* seconds of silence, by *until*."""
+    return inf if until is None else -inf if read is None else until - read / _SLACK
+
+
 class _Alarm:
     """Ends a blocking read whose own timeout would outlast the deadline, by shutting the connection down.
 
@@ -403,8 +412,7 @@ class _Alarm:
         self._sent = sent
         self._timer: threading.Timer | None = None
         self._rang = False
-        # Before then, the library's own timeout ends a read in time.
-        self.due = inf if until is None else -inf if read is None else until - read / _SLACK
+        self.due = _due(until, read)
 
     def passed(self) -> None:
         """Something came, or is about to be waited for.

@@ -268,8 +268,10 @@ def _events(asking: Asking, answer: Answer) -> Generator[Any, Any, Outcome]:
             held.append(chunk)
             room -= len(chunk)
             watch.feed(chunk)
+            if watch.content:
+                break
         outcome.verdict = _early_end(asking, outcome, watch)
-        if outcome.verdict is not None or watch.content or watch.done or outcome.over:
+        if outcome.verdict is not None or watch.done or outcome.over:
             break
     if outcome.verdict is not None:
         yield from asking.give_back()
@@ -279,8 +281,6 @@ def _events(asking: Asking, answer: Answer) -> Generator[Any, Any, Outcome]:
 
 def _early_end(asking: Asking, outcome: Outcome, watch: Watch) -> Verdict | None:
     """What a stream that has shown no content yet comes to; ``None`` while it may still become an answer."""
-    if watch.content:
-        return None
     if watch.error is not None:
         return judge_error(
             watch.error,
