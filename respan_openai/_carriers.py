@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from ._core.call import dump_object, parse_object
+from ._core.call import dump_object, holds, parse_object
 from ._core.values import Value
 from ._wire import CONTAINERS, HEADER_LIMIT, encode_header, merge
 from .exceptions import ParamsError
@@ -45,7 +45,7 @@ class Ambient:
 
     def may_meet(self, body: bytes) -> bool:
         """Whether *body* names one of these parameters, or a container that could; never wrongly False."""
-        return any(body.rfind(needle) >= 0 for needle in self._needles)
+        return any(holds(body, needle) for needle in self._needles)
 
     def under(self, inner: Ambient | None) -> Ambient:
         """These, overridden key by key by *inner*."""
@@ -80,8 +80,7 @@ def place(ambient: Ambient | None, body: bytes | None, headers: Sequence[str]) -
         explicit = merge(*(decode_header(value) for value in headers))
         ambient = Ambient(explicit) if ambient is None else ambient.under(Ambient(explicit))
     if body is not None:
-        # From the end, because ``extra_body`` lies there; and on long bodies it is several times faster than ``in``.
-        if body.rfind(CONTAINER_NEEDLE) < 0 and (ambient is None or not ambient.may_meet(body)):
+        if not holds(body, CONTAINER_NEEDLE) and (ambient is None or not ambient.may_meet(body)):
             return _UNTOUCHED if ambient is None else _place_beside(ambient, body)
         if parsed := parse_object(body):
             return _place_among(ambient, parsed)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from ._carriers import Ambient
 from ._clock import now
 from ._context import ambient, attach, set_newest
-from ._core.call import Call, Mode, Outgoing, asks_for_stream, parse_object, served_path, string_field
+from ._core.call import Call, Mode, Outgoing, asks_for_stream, holds, parse_object, served_path, string_field
 from ._core.flow import flow
 from ._core.plan import Plan
 from ._core.steps import Close
@@ -276,7 +276,7 @@ def _named(model: str | None) -> str:
 
 def _first_token_timeout(body: bytes, params: Ambient | None) -> float | None:
     ambient = None if params is None else params.params.get("first_token_timeout")
-    if b'"first_token_timeout"' not in body:
+    if not holds(body, b'"first_token_timeout"'):
         return ambient
     parsed = parse_object(body)
     found = [parsed, *(parsed[name] for name in CONTAINERS if isinstance(parsed.get(name), dict))]

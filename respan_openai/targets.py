@@ -24,6 +24,7 @@ from ._core.call import (
     Raw,
     dump_object,
     find_string,
+    holds,
     parse_object,
     string_field,
     with_string,
@@ -102,7 +103,7 @@ class _Recipe(Value):
             or headers[at + 1 :] != self.behind
             or headers[:at] != self.before
             or not body.startswith(self.names_model)
-            or body.rfind(CONTAINER_NEEDLE) >= 0
+            or holds(body, CONTAINER_NEEDLE)
             or (params is not None and (params.header() is None or params.may_meet(body)))
         ):
             return None

@@ -154,6 +154,28 @@ def served_path(method: str, raw_path: bytes) -> str | None:
     return None
 
 
+#: Bytes from which a body is long, and underscores of one that are looked at singly.
+_LONG, _FEW = 4096, 16
+
+
+def holds(body: bytes, needle: bytes) -> bool:
+    """Whether *needle* is in *body*, wherever; looked for from the end, where ``extra_body`` lies.
+
+    In a long text there are few underscores or none, and one is found many times faster than all of a name.
+    """
+    sign = needle.find(b"_") if len(body) >= _LONG else -1
+    if sign < 0:
+        return body.rfind(needle) >= 0
+    at = len(body)
+    for _ in range(_FEW):
+        at = body.rfind(b"_", 0, at)
+        if at < sign:
+            return False
+        if body.startswith(needle, at - sign):
+            return True
+    return body.rfind(needle, 0, at + len(needle)) >= 0
+
+
 class Found(Value):
     """A string field at the top level of a JSON body, and where its value (quotes included) lies."""
 

@@ -15,6 +15,7 @@ from respan_openai._core.call import (
     Prepared,
     dump_object,
     find_string,
+    holds,
     parse_object,
     served_path,
     string_field,
@@ -63,6 +64,22 @@ def test_a_string_field_is_what_the_parser_says(body, ascii_only, separators) ->
     expected = body.get("model")
 
     assert string_field(raw, "model") == (expected if isinstance(expected, str) else None)
+
+
+@given(
+    st.sampled_from([b'_params"', b'"first_token_timeout"', b'"metadata"']),
+    st.lists(
+        st.sampled_from([b'_params"', b'"first_token_timeout"', b'"metadata"', b"_", b"_par", b'"first'])
+    ),
+    st.lists(st.integers(0, 6000), min_size=1),
+)
+def test_a_name_is_found_wherever_it_stands(needle, pieces, gaps) -> None:
+    """In short and in long bodies, in front of, behind and between any number of underscores."""
+    body = b"".join(piece + b"x" * gaps[at % len(gaps)] for at, piece in enumerate(pieces))
+
+    assert holds(body, needle) == (needle in body)
+    for found in (needle + body, body + needle, body + needle + b"_" * 40, b"_" * 40 + body + needle):
+        assert holds(found, needle)
 
 
 @given(body=BODY, value=st.text(alphabet='ab/\u00f6"\\'))
