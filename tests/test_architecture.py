@@ -159,6 +159,7 @@ LADDER = [
     "testing._credentials",
     "testing.errors",
     "testing.secrets",
+    "testing._clean",
     "testing._asked",
     "testing._splices",
     "testing._base64",
