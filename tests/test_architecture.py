@@ -159,7 +159,6 @@ LADDER = [
     "testing._credentials",
     "testing.errors",
     "testing.secrets",
-    "testing._clean",
     "testing._asked",
     "testing._splices",
     "testing._base64",

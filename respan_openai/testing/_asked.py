@@ -6,11 +6,12 @@ import hashlib
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import filterfalse
 from operator import is_
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from urllib.parse import unquote_plus
 
-from ._clean import Clean, clean_for
+from .._core.call import SERVED
 from ._credentials import is_field_of_secrets
 from .recording import Json, Multipart, Part, Raw
 from .secrets import MASKED, SHORTEST_NUMBER, is_placeholder
@@ -32,6 +33,13 @@ if TYPE_CHECKING:
 __all__ = ["Asked"]
 
 
+#: In every question, and nothing by itself; only what is known or named as a secret can be part of them.
+_PUBLIC: Final = ("POST", *(path.decode() for path in SERVED))
+
+#: Texts that are remembered.
+_MOST_CLEAN: Final = 10_000
+
+
 class Asked:
     """Redacts requests; what holds nothing secret comes back as the same object, in whole and in part.
 
@@ -44,7 +52,7 @@ class Asked:
         self._sweep = sweep
         self._names_places = names_places
         self._known = -1
-        self._clean = Clean()
+        self._clean: set[str] = set()
 
     def question(self, question: Question) -> Question:
         """*question* without secrets."""
@@ -73,17 +81,16 @@ class Asked:
         # No form in which a text hides goes on beyond a zero.
         if self._sweep.edits(joined.encode("utf-8", "surrogatepass")):
             return False
-        self._clean.add(new)
+        self._clean.update(new)
         return True
 
     def _new(self, texts: list[str]) -> list[str]:
-        """Those of *texts* that were not found clean before."""
+        """Those of *texts* that were not found clean before: conversations repeat what was said."""
         known = self._sweep.known
-        if self._known != known:
+        if self._known != known or len(self._clean) > _MOST_CLEAN:
             self._known = known
-            fingerprint = self._sweep.fingerprint()
-            self._clean = Clean() if fingerprint is None else clean_for(fingerprint)
-        return self._clean.without(texts)
+            self._clean = set() if self._sweep.may_hold("\0".join(_PUBLIC)) else {*_PUBLIC}
+        return [*filterfalse(self._clean.__contains__, texts)]
 
     # -- bodies
 

@@ -79,10 +79,6 @@ class Sweep:
         """How many values are looked for."""
         return len(self._secrets)
 
-    def fingerprint(self) -> bytes | None:
-        """Of what is looked for; ``None`` if it is more than that, and a user's."""
-        return None if self._hooks.search_texts else self._secrets.fingerprint()
-
     def cleaned(self, *parts: bytes) -> tuple[bytes, ...]:
         """*parts* of one text, clean: *parts* itself if nothing was found.
 
@@ -123,6 +119,13 @@ class Sweep:
         """Whether there may be more to find than base64. Mostly there is not, and this is quickly seen."""
         if self._answered or self._hooks.search_texts or any(map(data.__contains__, _SIGNS)):
             return True
+        return self._holds_needle(data)
+
+    def may_hold(self, text: str) -> bool:
+        """Whether something that is known, or that a user wants to be kept out, may stand plainly in *text*."""
+        return self._hooks.search_texts or self._holds_needle(text.encode("utf-8", "surrogatepass"))
+
+    def _holds_needle(self, data: bytes) -> bool:
         return any(needle in data for needle, _ in self._secrets.needles)
 
     # -- each way to find

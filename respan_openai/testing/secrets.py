@@ -16,7 +16,6 @@ from __future__ import annotations
 import os
 import re
 import threading
-from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from ._credentials import is_variable_of_secrets, keys_in
@@ -183,10 +182,6 @@ class Secrets:
         self._own = re.compile(rb"\{\{(?:%b)\}\}" % b"|".join([_COUNTED, *names]))
 
     # -- what stands for them
-
-    def fingerprint(self) -> bytes:
-        """The same for secrets that replace and leave the same."""
-        return sha256(repr((self._own.pattern, self.needles)).encode()).digest()
 
     def placeholder(self, value: bytes, *, answered: bool) -> bytes:
         """What stands for *value*, which is known; *answered* tells whether it is replaced in an answer."""

@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from respan_openai.testing._clean import Clean, clean_for
 from respan_openai.testing.errors import CassetteError
 from respan_openai.testing.recording import Answer, Chunk, Json, Multipart, Part, Question, Raw, Recorded
 from respan_openai.testing.redact import Redactor, kept_headers
@@ -523,45 +522,6 @@ def test_braces_hide_nothing() -> None:
 
 
 # -- what users name
-
-
-def test_what_is_clean_is_so_for_the_same_secrets_only() -> None:
-    """Tests repeat their prompts, so a text is looked through once: for each set of secrets, and for each hook."""
-    asked = ask({"messages": [{"role": "user", "content": "Quote the wombat-constant."}]})
-    secrets = {"SOME_TOKEN": "wombat-constant"}
-    plain, knowing = Redactor(Secrets({})), Redactor(Secrets(secrets))
-
-    assert plain.question(asked) is asked
-    assert "wombat" not in str(knowing.question(asked))
-    assert "wombat" not in str(Redactor(Secrets({}), ["~ wombat-[a-z]+"]).question(asked))
-    assert "wombat" not in str(Redactor(Secrets({}), ["messages[*].content"]).question(asked))
-    plain.secrets.add("wombat-constant")
-    assert "wombat" not in str(plain.question(asked))
-
-    again = Redactor(Secrets({}))
-    assert again.question(asked) is asked
-    assert clean_for(again.secrets.fingerprint()).without(["Quote the wombat-constant.", "x" * 9]) == [
-        "x" * 9
-    ]
-    assert again.secrets.fingerprint() != knowing.secrets.fingerprint() != plain.secrets.fingerprint()
-
-
-def test_not_all_that_is_clean_is_remembered() -> None:
-    """However many and long the texts of a suite are, what is kept of them is bounded."""
-    many, long, sets = Clean(), Clean(), [b"%d" % number for number in range(9)]
-    for number in range(10_005):
-        many.add([str(number)])
-    long.add(["a" * 5_000_000])
-    first = clean_for(sets[0])
-    for each in sets:
-        clean_for(each)
-
-    assert len(many.without(map(str, range(10_005)))) > 9_000
-    assert many.without(["10004"]) == []
-    assert long.without(["a" * 5_000_000]) == []
-    long.add(["b"])
-    assert long.without(["a" * 5_000_000]) != []
-    assert clean_for(sets[0]) is not first
 
 
 def test_patterns_places_and_functions() -> None:
