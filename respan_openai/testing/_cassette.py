@@ -278,13 +278,13 @@ class Cassette:
         raise self.raising(self._mismatch(taken, seen.masked))
 
     def _found(self, outbound: Outbound, seen: Seen) -> Taken | Miss:
-        """The recording that answers *outbound*; where there is none, the keys in play are learnt first.
+        """The recording that answers *outbound*.
 
-        Hardly a question holds one.
+        One that asks the same word for word was recorded without a secret in it, so that nothing is to be replaced
+        here either; hardly a question holds one.
         """
-        seen.masked = before = self._redactor.question(seen.question)
-        taken = self._library.take(before)
-        if isinstance(taken, Taken) or self._masked(outbound, seen) == before:
+        taken = self._library.take(seen.question)
+        if isinstance(taken, Taken) or self._masked(outbound, seen) == seen.question:
             return taken
         return self._library.take(seen.masked)
 

@@ -111,6 +111,18 @@ def test_what_was_recorded_is_played_without_a_server(upstream: Upstream, path: 
     assert len(upstream.received) == 4
 
 
+def test_a_word_that_is_somebodys_password(
+    upstream: Upstream, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A prompt that holds by chance what a variable of this machine is set to is answered as it was recorded."""
+    with cassette(path, mode="once"):
+        recorded = ask(client(upstream.base_url), "Where are my wombats?")
+
+    monkeypatch.setenv("DATABASE_PASSWORD", "wombats?")
+    with cassette(path):
+        assert ask(client(NOWHERE), "Where are my wombats?") == recorded
+
+
 def test_async_clients_meet_the_same_cassette(upstream: Upstream, path: Path) -> None:
     """Recorded by a blocking client, played to an awaiting one, many at a time."""
     with cassette(path, mode="once"):
