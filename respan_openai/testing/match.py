@@ -122,12 +122,10 @@ class Library:
             return None if found is None else found.recorded
 
     def _next(self, key: str) -> Taken | None:
-        source = next((at for at, shelf in enumerate(self._shelves) if shelf.waiting.get(key)), None)
-        if source is not None:
-            index = self._shelves[source].waiting[key][0]
-            return (
-                None if self._ordered and index != self._shelves[source].turn else self._taken(source, index)
-            )
+        for source, shelf in enumerate(self._shelves):
+            if waiting := shelf.waiting.get(key):
+                is_its_turn = not self._ordered or waiting[0] == shelf.turn
+                return self._taken(source, waiting[0]) if is_its_turn else None
         return self._last(key) if self._repeats == "last" else None
 
     def _last(self, key: str) -> Taken | None:
