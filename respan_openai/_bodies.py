@@ -89,7 +89,7 @@ def _classes(family: Any) -> _Classes:  # noqa: C901 -- classes, whose methods i
 
         def __init__(self, stream: Any, held: list[bytes], rest: Any, guard: Any, resume: Any) -> None:
             self._stream = stream
-            self._held = held
+            self._held = held[::-1]
             self._rest = rest
             self._guard = guard
             self._resume = resume
@@ -97,11 +97,11 @@ def _classes(family: Any) -> _Classes:  # noqa: C901 -- classes, whose methods i
 
         def __iter__(self) -> Iterator[bytes]:
             # The SDK begins anew to read what is behind the last event: a second reader goes on from the middle.
-            guard, held, self._held = self._guard, self._held, []
+            guard, held = self._guard, self._held
             if self._further is None:
                 try:
-                    yield from held
-                    del held
+                    while held:
+                        yield held.pop()
                     for chunk in self._rest:
                         yield guard.passed(chunk)
                     guard.over()
@@ -118,12 +118,11 @@ def _classes(family: Any) -> _Classes:  # noqa: C901 -- classes, whose methods i
                 yield from self._further
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            guard, held, self._held = self._guard, self._held, []
+            guard, held = self._guard, self._held
             if self._further is None:
                 try:
-                    for chunk in held:
-                        yield chunk
-                    del held
+                    while held:
+                        yield held.pop()
                     async for chunk in self._rest:
                         yield guard.passed(chunk)
                     guard.over()

@@ -175,7 +175,13 @@ def first_values(headers: Any) -> dict[bytes, bytes]:
 
 def line(name: str, value: str) -> Line:
     """A header as the families keep it."""
-    return name.encode(), name.lower().encode(), value.encode()
+    return (*_names(name), value.encode())
+
+
+@lru_cache(maxsize=64)
+def _names(name: str) -> tuple[bytes, bytes]:
+    # All requests and answers have the same few, and keep them as long as they live.
+    return name.encode(), name.lower().encode()
 
 
 _LOWERED, _PAIR, _ITEM = itemgetter(1), itemgetter(0, 2), itemgetter(1, 2)

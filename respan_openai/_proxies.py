@@ -15,7 +15,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, cast
 
 import wrapt
-from openai import APIStatusError
+from openai import APIStatusError, AsyncStream, Stream
 
 from ._context import attach, newest
 from ._core.call import Mode
@@ -325,6 +325,7 @@ def wrapped_client(client: Any, shim: Shim) -> WrappedClient:
 
 #: As Any, so that the result stays what the SDK says that it is.
 _COROUTINE: Any = CoroutineType
+_STREAMS: Any = (Stream, AsyncStream)
 
 
 class _Method(_CallableProxy):
@@ -361,7 +362,8 @@ async def _awaited(pending: Coroutine[Any, Any, Any]) -> Any:
 
 def _known_by(result: Any, before: Trace | None) -> Any:
     trace = newest()
-    if trace is not None and trace is not before:
+    # That of a stream is found by its response.
+    if trace is not None and trace is not before and not isinstance(result, _STREAMS):
         attach(result, trace)
     return result
 

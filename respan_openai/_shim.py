@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from contextvars import ContextVar
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ._carriers import Ambient
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from ._core.attempt import Outcome
     from ._core.health import Health
     from ._core.plan import Controls
+    from ._core.trace import Tried
     from ._guard import Ended, Guard
     from .calls import CallHook
 
@@ -164,8 +164,7 @@ class Shim:
         return stream_of(request, trace, self.plan, outcome, ended=ended, resume=resumes)
 
     def _end_of(self, call: Call, trace: Trace, outcome: Outcome) -> Ended:
-        # Not the call itself: with its headers it is larger than all else that is kept while a stream is read.
-        return partial(self._body_ended, trace, outcome, outcome.target.health(call))
+        return _Ending(self, trace, outcome, outcome.target.health(call))
 
     def _resumed(
         self, request: Any, call: Call, trace: Trace, outcome: Outcome, *, guard: Guard, error: BaseException
@@ -182,7 +181,7 @@ class Shim:
             if not further.over:
                 yield Close(cast("Any", further.answer))
             return None
-        self._failed_late(trace, outcome, outcome.target.health(call))
+        self._failed_late(trace, outcome.tried, outcome.target.health(call))
         trace.continued = True
         guard.passes_on()
         ended = self._end_of(call, trace, further)
@@ -214,24 +213,23 @@ class Shim:
             first_content,
         )
 
-    def _body_ended(
-        self, trace: Trace, outcome: Outcome, health: Health, guard: Guard, error: BaseException | None
-    ) -> None:
-        watch = guard.watch
+    def body_ended(self, ending: _Ending, guard: Guard, error: BaseException | None) -> None:
+        """Note how the body that *guard* stood by has ended, with *error* or well."""
+        trace, watch = ending.trace, guard.watch
         if watch is not None:
             trace.usage, trace.answer_model, trace.flags = watch.usage, watch.model, watch.flags
         if isinstance(error, RespanError):
             attach(error, trace)
-        if isinstance(error, RespanError) or guard.is_fault_of(outcome.target):
-            self._failed_late(trace, outcome, health)
+        if isinstance(error, RespanError) or guard.is_fault_of(ending.target):
+            self._failed_late(trace, ending.tried, ending.health)
         self._end(trace, now(), error=error, received=guard.received)
         if isinstance(error, RespanError):
             error.record = trace.record(now())
 
-    def _failed_late(self, trace: Trace, outcome: Outcome, health: Health) -> None:
+    def _failed_late(self, trace: Trace, tried: Tried, health: Health) -> None:
         """An answer went wrong after content: nothing is repeated, but the target's *health* knows."""
         health.faulted(now(), _MIDDLE, self.plan.breaker, probe=False)
-        trace.committed(outcome.tried)
+        trace.committed(tried)
 
     def _note_model(self, outcome: Outcome, call: Call) -> None:
         """Warn, once, that a fallback answers with another model than the one that was asked for."""
@@ -256,6 +254,25 @@ class Shim:
             _log.exception("on_call raised; the call that it was told about is not affected.")
         finally:
             _telling.reset(token)
+
+
+class _Ending:
+    """What is called at the end of a body that its caller reads.
+
+    Not a partial, nor with the call or the outcome in it: they are larger than all else that is kept meanwhile.
+    """
+
+    __slots__ = ("_shim", "health", "target", "trace", "tried")
+
+    def __init__(self, shim: Shim, trace: Trace, outcome: Outcome, health: Health) -> None:
+        self._shim = shim
+        self.trace = trace
+        self.target = outcome.target
+        self.tried = outcome.tried
+        self.health = health
+
+    def __call__(self, guard: Guard, error: BaseException | None) -> None:
+        self._shim.body_ended(self, guard, error)
 
 
 #: Whether a hook is being told of a call: it is not told of those that it makes itself, and so on for ever.

@@ -14,7 +14,8 @@ from __future__ import annotations
 import json
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from .judge import end_flag
 from .plain import as_object, as_objects
@@ -22,7 +23,7 @@ from .steps import EventTooLarge
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     Event = tuple[str | None, str]
     Json = dict[str, Any]
@@ -295,6 +296,10 @@ def _is_plain(kind: str, event: Json) -> bool:
     )
 
 
+_NONE_BEGAN: Final[Mapping[int, str | None]] = MappingProxyType({})
+_ONE_BEGAN: Final[Mapping[int, str | None]] = MappingProxyType({0: None})
+
+
 class Watch:
     """What is known of one stream so far. It is fed every chunk, content-decoded, in order.
 
@@ -362,7 +367,7 @@ class Watch:
         self.garbage: str | None = None
         self.usage: Json | None = None
         self.model: str | None = None
-        self.finish: dict[int, str | None] = {}
+        self.finish = _NONE_BEGAN
         self.plain = True
 
     @property
@@ -566,15 +571,20 @@ class Watch:
     def _ended(self, index: int, reason: object) -> bool:
         ended = isinstance(reason, str) and reason != ""
         if ended or index not in self.finish:
-            self.finish[index] = cast("str", reason) if ended else None
+            self._note_end(index, cast("str", reason) if ended else None)
         return ended
+
+    def _note_end(self, index: int, reason: str | None) -> None:
+        finish = {**self.finish, index: reason}
+        # Nearly all streams are so for most of their time: they share it.
+        self.finish = _ONE_BEGAN if finish == _ONE_BEGAN else finish
 
     def _responses(self, name: str | None, event: Json) -> bool:
         """Whether *event* is content."""
         kind, text = _kind(name, event), event.get("delta")
         self._note(as_object(event.get("response")))
         if kind in _TERMINAL:
-            self.finish[0] = kind
+            self._note_end(0, kind)
         if self._fail(_error_of(kind, event)):
             return False
         if kind == _TEXT_DELTA and isinstance(text, str):
