@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: Under this key an answer whose body is being read keeps its iterator.
 _CHUNKS = "respan_openai.chunks"
 
-#: Under this key an answer of an unusual class keeps its body, unpacked, once that was read.
+#: Under this key an answer of a class of a user's own keeps its body, once that was read and unpacked.
 READ = "respan_openai.body"
 
 #: Headers of a body as it was on the wire; untrue of one that was unpacked.
@@ -41,6 +41,10 @@ class Alarm(Protocol):
         ...
 
 
+#: Where httpx2 looks for how long an answer took (httpx2/_models.py, ``Response.elapsed``).
+_elapsed = property(lambda stream: getattr(stream._stream, "elapsed", None))  # noqa: SLF001 -- of the classes below
+
+
 class _Classes(Value):
     def __init__(self, bounded: type[Any], guarded: type[Any]) -> None:
         self.bounded = bounded
@@ -56,6 +60,8 @@ def _classes(family: Any) -> _Classes:  # noqa: C901 -- classes, whose methods i
             self._stream = stream
             self._limit = limit
             self._alarm = alarm
+
+        elapsed = _elapsed
 
         def __iter__(self) -> Iterator[bytes]:
             left, alarm = self._limit, self._alarm
@@ -94,6 +100,8 @@ def _classes(family: Any) -> _Classes:  # noqa: C901 -- classes, whose methods i
             self._guard = guard
             self._resume = resume
             self._further: Any = None
+
+        elapsed = _elapsed
 
         def __iter__(self) -> Iterator[bytes]:
             # The SDK begins anew to read what is behind the last event: a second reader goes on from the middle.
@@ -197,17 +205,22 @@ async def _awaited(stream: Any, unpacked: Callable[[], Any] | None) -> AsyncIter
 def filled(response: Any, body: bytes) -> bytes:
     """*body*, which is all of *response*, unpacked, and from now on its content.
 
-    Where the class keeps it as both families do today; to let the response read costs three generators more.
+    To let it read itself, where that is not needed, costs three generators more.
     """
-    family = family_of(response)
-    if response.__class__ is family.Response and _keeps_content(family):
+    if keeps_content(response):
         if not response.is_stream_consumed:
             response.is_stream_consumed = True
             response._num_bytes_downloaded = len(body)  # noqa: SLF001 -- see _keeps_content
         response._content = body  # noqa: SLF001
-    else:
+    elif is_packed(response):
         response.extensions[READ] = body
     return body
+
+
+def keeps_content(response: Any) -> bool:
+    """Whether *response* may be told what its content is: one of a user's own class reads it itself."""
+    family = family_of(response)
+    return response.__class__ is family.Response and _keeps_content(family)
 
 
 @lru_cache(maxsize=2)

@@ -107,6 +107,7 @@ def stream_of(
     from ._guard import Guard  # needed for what is not read whole
 
     response, held, watch = cast("Any", outcome.answer), outcome.held, outcome.watch
+    response.extensions.pop(READ, None)  # it is held
     # The response will hold the outcome, by its guard. In a circle it would stay open when its reader forgets it.
     outcome.answer = outcome.held = None
     if watch is None:

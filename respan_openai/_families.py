@@ -106,15 +106,19 @@ def rebuilt(
             content=outgoing.body,
             extensions=extensions,
         )
-    # copy.copy() would drop the stream (httpx2/_models.py, Request.__getstate__), and building the
-    # request anew costs ten times as much.
-    request: Any = object.__new__(original.__class__)
-    request.__dict__.update(original.__dict__)
+    request = twin_of(original)  # building the request anew costs ten times as much
     request.url = _url(family, outgoing.url)
     request.headers = headers = _headers(family, outgoing.headers)
     set_headers(headers, [line(name, value) for name, value in outgoing.extra])
     request.extensions = extensions
     return request
+
+
+def twin_of(request: Any) -> Any:
+    """A copy of *request*, with the same body; ``copy.copy()`` would drop that (httpx2/_models.py, ``__getstate__``)."""
+    twin: Any = object.__new__(request.__class__)
+    twin.__dict__.update(request.__dict__)
+    return twin
 
 
 def seconds_for(request: Any) -> float | None:
@@ -168,9 +172,9 @@ def pairs_in(headers: Any) -> Raw:
 
 def first_values(headers: Any) -> dict[bytes, bytes]:
     """The first value of each of *headers* by its name in lower case."""
-    usual = _is_usual(headers.__class__)
-    lines = headers._list if usual else [line(*item) for item in headers.multi_items()]  # noqa: SLF001 -- see _is_usual
-    return dict(map(_ITEM, reversed(lines)))
+    if _is_usual(headers.__class__):
+        return dict(map(_ITEM, reversed(headers._list)))  # noqa: SLF001 -- see _is_usual
+    return {name.lower(): value for name, value in reversed(headers.raw)}
 
 
 def line(name: str, value: str) -> Line:

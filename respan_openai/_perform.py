@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 
-from ._bodies import bound, chunks_of, filled, is_packed
+from ._bodies import bound, chunks_of, filled, is_packed, keeps_content
 from ._clock import asleep, now, sleep
 from ._core.steps import (
     DRAW,
@@ -40,7 +40,7 @@ from ._core.steps import (
     TooLarge,
 )
 from ._drive import adrive, drive
-from ._families import Late, rebuilt
+from ._families import Late, rebuilt, twin_of
 from ._tapes import OVERDUE, SENT, UNTIL, Outbound, asent, decks, sent, skips_waits
 
 
@@ -101,21 +101,24 @@ class _Performer:
             if None in own.values() or max(own.values(), default=0.0) > most:
                 timeout |= {name: left for name, seconds in own.items() if seconds is None or seconds > most}
 
-    def _built(self, step: Ask | Send) -> Any:
-        request = rebuilt(self._request, step.outgoing, self._mark, self._timeout)
+    def _built(self, step: Ask | Send, own: Any) -> Any:
+        request = rebuilt(own, step.outgoing, self._mark, self._timeout)
         self._sent = request.extensions
         return request
 
     def _outbound(self, step: Ask | Send) -> Outbound:
         """What a cassette sees, which has a word to say about when it is given up."""
         self._sent = {}
+        # A body that can be read once is read to be compared, and must not be there to be sent twice for that.
+        is_in_memory = step.call is not None and step.call.body is not None
+        own = self._request if is_in_memory else twin_of(self._request)
 
         def build() -> Any:
-            request = self._built(step)
+            request = self._built(step, own)
             request.extensions[UNTIL] = step.until
             return request
 
-        return Outbound(self._request, build, step.call, step.place.name)
+        return Outbound(own, build, step.call, step.place.name)
 
     def _head_came(self, step: Ask | Send) -> None:
         # The library looks here again when it begins to read the body (httpcore, ``_receive_response_body``).
@@ -207,7 +210,10 @@ class Blocking(_Performer):
 
     def _send(self, step: Ask | Send) -> Any:
         self._time(step)
-        response = self._past_cassettes(step) if decks else self._send_on(step.place, self._built(step))
+        if decks:
+            response = self._past_cassettes(step)
+        else:
+            response = self._send_on(step.place, self._built(step, self._request))
         self._head_came(step)
         return response
 
@@ -225,13 +231,20 @@ class Blocking(_Performer):
         return self._whole(step.answer, step.limit, step.until)
 
     def _whole(self, response: Any, limit: int, until: float | None) -> bytes:
-        if response.is_stream_consumed:
-            return response.read()  # type: ignore[no-any-return]
+        if (
+            response.is_stream_consumed or response.is_closed
+        ):  # by a hook, or a transport that had it in memory
+            return _small(response.read(), limit)
         self._shorten(until)
         alarm = _Alarm(response, until, self._timeout["read"], self._sent)
         bound(response, limit, alarm)
         with alarm:
-            body = _joined(response, limit) if is_packed(response) else b"".join(response.stream)
+            if is_packed(response):
+                body = _joined(response, limit)
+            elif keeps_content(response):
+                body = b"".join(response.stream)
+            else:
+                body = response.read()
             response.close()
         return filled(response, body)
 
@@ -283,9 +296,10 @@ class Awaiting(_Performer):
 
     async def _sent_on(self, step: Ask | Send) -> Any:
         self._time(step)
-        response = await (
-            self._past_cassettes(step) if decks else self._send_on(step.place, self._built(step))
-        )
+        if decks:
+            response = await self._past_cassettes(step)
+        else:
+            response = await self._send_on(step.place, self._built(step, self._request))
         self._head_came(step)
         return response
 
@@ -309,14 +323,16 @@ class Awaiting(_Performer):
         return self._in_time(step.until, partial(self._whole, step.answer, step.limit, step.until))
 
     async def _whole(self, response: Any, limit: int, until: float | None) -> bytes:
-        if response.is_stream_consumed:
-            return await response.aread()  # type: ignore[no-any-return]
+        if response.is_stream_consumed or response.is_closed:
+            return _small(await response.aread(), limit)
         self._shorten(until)
         bound(response, limit)
         if is_packed(response):
             body = await _ajoined(response, limit)
-        else:
+        elif keeps_content(response):
             body = b"".join([chunk async for chunk in response.stream])
+        else:
+            body = await response.aread()
         await response.aclose()
         return filled(response, body)
 
@@ -381,6 +397,12 @@ def _joined(response: Any, limit: int) -> bytes:
         size = _counted(size, chunk, limit)
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+def _small(body: bytes, limit: int) -> bytes:
+    if len(body) > limit:
+        raise TooLarge
+    return body
 
 
 def _counted(size: int, chunk: bytes, limit: int) -> int:

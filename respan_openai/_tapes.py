@@ -23,7 +23,7 @@ UNTIL: Final = "respan_openai.until"
 #: Among the extensions of what a cassette sees: true once its answer was given up, as the time for it was over.
 OVERDUE: Final = "respan_openai.overdue"
 
-#: Among the extensions of an answer that a cassette listens to: those of its request.
+#: Among the extensions of an answer that came past a cassette: those of the request that it saw.
 SENT: Final = "respan_openai.sent"
 
 

@@ -17,12 +17,16 @@ from respan_openai import (
     AsyncRespanTransport,
     ConfigError,
     Gateway,
+    LimitExceeded,
+    Limits,
     LocalGateway,
     NotServedError,
     ParamsError,
+    Provider,
     RedirectRefused,
     RespanTransport,
     StreamInterrupted,
+    health,
     last_call,
     params,
     record_of,
@@ -378,27 +382,88 @@ async def test_a_compressed_answer_is_as_a_plain_client_has_it(caller, served, g
     assert {**raw.headers} == {**expected.headers, **added}
 
 
+EVENTS = b'data: {"choices": [{"index": 0, "delta": {"content": "Mine."}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "identity"])
-async def test_an_answer_of_a_class_of_its_own(caller, library, gateway, encoding: str) -> None:
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_an_answer_of_a_class_of_its_own(
+    caller, library, gateway, encoding: str, streamed: bool
+) -> None:
     """A transport may answer with whatever is a response of its family: it is read and delivered all the same."""
 
     class Own(library.Response):
         pass
 
-    body = json.dumps(chat("Mine.")).encode()
+    body = EVENTS if streamed else json.dumps(chat("Mine.")).encode()
     sent = gzip.compress(body) if encoding == "gzip" else body
 
     def answer(_request: object) -> Own:
-        return Own(200, headers={"content-encoding": encoding}, stream=library.ByteStream(sent))
+        headers = {"content-type": "application/json", "content-encoding": encoding}
+        return Own(200, headers=headers, stream=library.ByteStream(sent))
 
     http = caller.http(transport=library.MockTransport(answer))
     client = wrap(caller.client(http_client=http), gateway=gateway)
 
+    if streamed:  # under a wrong name
+        chunks = await caller.items(await caller.chat(client, stream=True))
+        assert [chunk.choices[0].delta.content for chunk in chunks] == ["Mine."]
+        return
     raw = await caller(client.chat.completions.with_raw_response.create, model="m", messages=[])
-
     assert raw.parse().choices[0].message.content == "Mine."
     assert raw.http_response.content == body
     assert record_of(raw).received == len(body)
+    assert encoding == "gzip" or isinstance(raw.http_response, Own)
+
+
+async def test_how_long_an_answer_took(caller, served, gateway) -> None:
+    """``elapsed`` is there once an answer was read, whole or as a stream, as a plain client has it."""
+    client = wrap(caller.client(), gateway=gateway)
+
+    raw = await caller(client.chat.completions.with_raw_response.create, model="m", messages=[])
+    stream = await caller.chat(client, stream=True)
+    await caller.items(stream)
+
+    assert raw.http_response.elapsed.total_seconds() > 0
+    assert stream.response.elapsed.total_seconds() > 0
+
+
+async def test_an_answer_that_a_hook_has_closed(caller, served, provider, gateway) -> None:
+    """It is no failure of the target: nobody else is asked, and what is raised is what a plain client raises."""
+
+    async def aclose(response: object) -> None:
+        await response.aclose()
+
+    hook = aclose if caller.is_async else lambda response: response.close()
+    http = caller.http(event_hooks={"response": [hook]})
+    fallback = Provider("other", base_url=provider.origin + "/v1", api_key="key-of-another-one")
+    client = wrap(caller.client(http_client=http), gateway=gateway, fallbacks=[fallback])
+
+    with pytest.raises(caller.library.StreamClosed):
+        await caller.chat(client)
+
+    assert (len(served.seen), len(provider.seen)) == (1, 0)
+    assert [target.failures for target in health() if target.name == "respan"] == [0]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+async def test_the_limit_holds_for_an_answer_that_a_hook_has_read(
+    caller, served, gateway, encoding: str
+) -> None:
+    """``Limits(body=...)`` counts what an answer unpacks to, whoever reads it first."""
+    body = json.dumps(chat("a" * 5000)).encode()
+    packed = gzip.compress(body) if encoding == "gzip" else body
+    served.behave = lambda _seen: reply(200, packed, {"content-encoding": encoding})
+
+    async def aread(response: object) -> None:
+        await response.aread()
+
+    hook = aread if caller.is_async else lambda response: response.read()
+    http = caller.http(event_hooks={"response": [hook]})
+    client = wrap(caller.client(http_client=http), gateway=gateway, limits=Limits(body=1024))
+
+    with pytest.raises(LimitExceeded):
+        await caller.chat(client)
 
 
 async def test_a_streamed_call_is_done_when_the_stream_is(caller, gateway, told) -> None:

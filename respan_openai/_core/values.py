@@ -24,7 +24,7 @@ class Value:  # noqa: PLW1641 -- nobody's key
         return type(self)(**vars(self) | changes)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, type(self)) and vars(self) == vars(other)
+        return vars(self) == vars(other) if type(other) is type(self) else NotImplemented
 
     def __repr__(self) -> str:
         fields = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())

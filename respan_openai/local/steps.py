@@ -47,12 +47,12 @@ class LocalBlocking(Blocking):
             return step.flight.wait_blocking(step.seconds)
         return super().__call__(step)
 
-    def _built(self, step: Ask | Send) -> Any:
-        return _without_hooks(super()._built(step), self._mark)
+    def _built(self, step: Ask | Send, own: Any) -> Any:
+        return _without_hooks(super()._built(step, own), self._mark)
 
     def _past_cassettes(self, step: Ask | Send) -> Any:
         # A cassette stands in front of the gateway: what is behind it belongs to a call that it has seen.
-        return self._send_on(step.place, self._built(step))
+        return self._send_on(step.place, self._built(step, self._request))
 
 
 class LocalAwaiting(Awaiting):
@@ -65,11 +65,11 @@ class LocalAwaiting(Awaiting):
             return step.flight.wait(step.seconds)
         return super().__call__(step)
 
-    def _built(self, step: Ask | Send) -> Any:
-        return _without_hooks(super()._built(step), self._mark)
+    def _built(self, step: Ask | Send, own: Any) -> Any:
+        return _without_hooks(super()._built(step, own), self._mark)
 
     async def _past_cassettes(self, step: Ask | Send) -> Any:
-        return await self._send_on(step.place, self._built(step))
+        return await self._send_on(step.place, self._built(step, self._request))
 
 
 def _without_hooks(request: Any, mark: str) -> Any:

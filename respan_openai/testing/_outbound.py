@@ -25,7 +25,7 @@ def asked(outbound: Outbound, names: Sequence[str]) -> tuple[Question, int]:
     *names* are those of the headers that are compared, in lower case.
     """
     own, call = outbound.own, outbound.call
-    header = _header_in(own.headers)
+    header = own.headers.get if call is None else _first_in(own.headers)
     target = own.url.raw_path if call is None else call.raw_path
     path, _, query = target.decode("latin-1").partition("?")
     question = question_of(
@@ -54,11 +54,13 @@ def _content(request: Any) -> bytes:
     return content
 
 
-def _header_in(headers: Any) -> Callable[[str], str | None]:
+def _first_in(headers: Any) -> Callable[[str], str | None]:
+    """Gives the first of the values of a header, which is the one that the call is served by."""
     found = first_values(headers)
 
     def header(name: str) -> str | None:
         value = found.get(name.encode())
-        return None if value is None else value.decode("latin-1")
+        # As keys are learnt: a secret read in another encoding would not be known for one.
+        return None if value is None else value.decode("utf-8", "surrogateescape")
 
     return header

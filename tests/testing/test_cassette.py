@@ -72,7 +72,20 @@ def path(tmp_path: Path) -> Path:
 def client(base_url: str, **options: Any) -> openai.OpenAI:
     """A wrapped client whose gateway is at *base_url*."""
     gateway = Gateway(KEY, base_url.replace("/v1", "/api"))
-    return wrap(openai.OpenAI(api_key="canary-provider-key-33333", **options), gateway=gateway)
+    made = wrap(openai.OpenAI(api_key="canary-provider-key-33333", **options), gateway=gateway)
+    _OPENED.append(made)
+    return made
+
+
+_OPENED: list[openai.OpenAI] = []
+
+
+@pytest.fixture(autouse=True)
+def closed_clients() -> Iterator[None]:
+    """What a test has opened is closed behind it, not whenever the collector comes by."""
+    yield
+    while _OPENED:
+        _OPENED.pop().close()
 
 
 def ask(asked: openai.OpenAI, text: str = "hello", **more: Any) -> str | None:
@@ -418,9 +431,9 @@ def test_calls_that_pass_by_the_gateway_are_recorded_too(upstream: Upstream, pat
     )
 
     def draw(url: str) -> Any:
-        asked = wrap(openai.OpenAI(api_key="k", base_url=url), gateway=Gateway(KEY, NOWHERE))
-        images: Any = asked.images.generate(prompt="a fox", model="i").data
-        return images[0].url
+        with wrap(openai.OpenAI(api_key="k", base_url=url), gateway=Gateway(KEY, NOWHERE)) as asked:
+            images: Any = asked.images.generate(prompt="a fox", model="i").data
+            return images[0].url
 
     with cassette(path, mode="once"):
         draw(upstream.base_url)

@@ -21,6 +21,7 @@ from respan_openai import (
     Gateway,
     Hedge,
     Provider,
+    RespanTransport,
     Retry,
     StreamInterrupted,
     Timeouts,
@@ -28,9 +29,9 @@ from respan_openai import (
     record_of,
     wrap,
 )
-from respan_openai.testing import Cassette, CassetteMismatch, Options, cassette
+from respan_openai.testing import Cassette, CassetteMismatch, Options, cassette, no_waiting
 from tests.local_support import COMPLETION, FAMILIES, answer, listening
-from tests.testing.test_cassette import HELLO, KEY, NOWHERE, ask, client, numbered
+from tests.testing.test_cassette import HELLO, KEY, NOWHERE, ask, client, closed_clients, numbered
 
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
     from tests.local_support import Upstream
 
+
+__all__ = ["closed_clients"]  # a fixture for this file as well
 
 #: What the installed SDK is built on.
 LIBRARY: Any = importlib.import_module(FAMILIES[0])
@@ -458,9 +461,9 @@ def test_calls_that_ask_the_same_at_once(upstream: Upstream, path: Path, gate: t
     """The failure of one is not made up for by the answer of the other."""
     failing(upstream, 1)
     arrived = holding(upstream, gate, 2)
-    asked = wrap(openai.OpenAI(api_key="k"), gateway=gateway_at(upstream.base_url), retry=Retry(attempts=1))
+    made = wrap(openai.OpenAI(api_key="k"), gateway=gateway_at(upstream.base_url), retry=Retry(attempts=1))
 
-    with cassette(path, mode="once"):
+    with made as asked, cassette(path, mode="once"):
         with pytest.raises(openai.InternalServerError):
             ask(asked)
         thread = threading.Thread(target=ask, args=(asked,))
@@ -480,11 +483,11 @@ def test_retries_of_the_sdk(upstream: Upstream, path: Path, repeats: int, kept: 
 
     def draw(url: str) -> None:
         inner = openai.OpenAI(api_key="k", base_url=url, max_retries=repeats)
-        asked = wrap(inner, gateway=gateway_at(NOWHERE))
-        if not repeats:
-            with pytest.raises(openai.InternalServerError):
-                asked.images.generate(prompt="a fox", model="i")
-        asked.images.generate(prompt="a fox", model="i")
+        with wrap(inner, gateway=gateway_at(NOWHERE)) as asked:
+            if not repeats:
+                with pytest.raises(openai.InternalServerError):
+                    asked.images.generate(prompt="a fox", model="i")
+            asked.images.generate(prompt="a fox", model="i")
 
     with cassette(path, mode="once"):
         draw(upstream.base_url)
@@ -522,6 +525,54 @@ def test_a_body_that_can_only_be_awaited(path: Path) -> None:
     assert asyncio.run(said("none", "one")) == 200
     with pytest.raises(CassetteMismatch, match=r"messages\[0\]"):
         asyncio.run(said("none", "two"))
+
+
+@pytest.mark.parametrize("awaited", [False, True], ids=["blocking", "awaited"])
+def test_a_body_that_can_be_read_once_is_sent_once(path: Path, awaited: bool) -> None:
+    """As without a cassette: a failure is not repeated, though the body was read to be compared."""
+    body = json.dumps({"model": "m", "messages": HELLO}).encode()
+    headers = {"content-type": "application/json", "content-length": str(len(body))}
+    statuses: list[int] = []
+
+    def respond(_request: Any) -> Any:
+        statuses.append(500 if not statuses else 200)
+        return LIBRARY.Response(statuses[-1], json=COMPLETION)
+
+    def blocking() -> Any:
+        transport = RespanTransport(LIBRARY.MockTransport(respond), gateway=gateway_at(NOWHERE))
+        with LIBRARY.Client(transport=transport) as http:
+            return http.post(f"{NOWHERE}/chat/completions", content=iter([body]), headers=headers)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield body
+
+    async def awaiting() -> Any:
+        transport = AsyncRespanTransport(LIBRARY.MockTransport(respond), gateway=gateway_at(NOWHERE))
+        async with LIBRARY.AsyncClient(transport=transport) as http:
+            return await http.post(f"{NOWHERE}/chat/completions", content=pieces(), headers=headers)
+
+    for mode in ("once", "none"):
+        with cassette(path, mode=mode), no_waiting():
+            answered = asyncio.run(awaiting()) if awaited else blocking()
+        assert (answered.status_code, statuses) == (500, [500])
+
+
+def test_a_header_that_is_compared_is_read_as_keys_are(
+    upstream: Upstream, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A secret beyond ASCII is known for one, in calls for the gateway and in those that pass it by."""
+    monkeypatch.setenv("MY_PASSWORD", "pässwört-geheim")
+    http = LIBRARY.Client(headers=[("x-note", "pässwört-geheim".encode())])
+    sdk = openai.OpenAI(api_key=KEY, base_url=upstream.base_url, max_retries=0, http_client=http)
+    gateway = Gateway(KEY, upstream.base_url.replace("/v1", "/api"), headers=["x-note"])
+
+    with wrap(sdk, gateway=gateway) as asked, cassette(path, mode="once", match=["header:x-note"]):
+        ask(asked)
+        with suppress(openai.OpenAIError):
+            asked.models.list()
+
+    headers = [each["request"]["headers"] for each in recorded(path)]
+    assert headers == [{"x-note": "{{env:MY_PASSWORD}}"}] * 2
 
 
 def test_an_answer_that_cannot_be_unpacked(upstream: Upstream, path: Path) -> None:
