@@ -77,11 +77,11 @@ class Secrets:
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         self._lock = threading.RLock()
         self._environ = os.environ if environ is None else environ
-        self._known: dict[bytes, _Known] = {}
+        self._known: dict[bytes, _Known]
         self._counts = {"": 0, "answer-": 0}
         self.needles: tuple[tuple[bytes, bytes], ...] = ()
         self.shortest = _SHORTEST
-        self._settle()
+        self._settle({})
         self.look_around()
 
     def __repr__(self) -> str:
@@ -119,10 +119,11 @@ class Secrets:
         placeholder = None if name is None else b"{{secret:%b}}" % name.encode()
         what = f"the secret {name}" if name else "a secret that was added"
         with self._lock:
-            if name is not None:
-                self._known.pop(_bytes(value), None)
-            self._know({value: _Known(what, placeholder)})
-            self._settle()
+            # What had no name, or another one, is called by this.
+            known = {
+                each: told for each, told in self._known.items() if name is None or each != _bytes(value)
+            }
+            self._settle({_bytes(value): _Known(what, placeholder), **known})
 
     def look_around(self) -> None:
         """Read the environment again: a test or a ``.env`` file may have added to it since."""
@@ -161,8 +162,7 @@ class Secrets:
                     f"More than {_MOST} different values look like secrets, too many to replace them. "
                     "Leave out the body that holds them."
                 )
-            self._known |= {value: _Known(what, None) for value, what in new.items()}
-            self._settle()
+            self._settle(self._known | {value: _Known(what, None) for value, what in new.items()})
             return True
 
     def _know(self, found: Mapping[str, _Known]) -> None:
@@ -170,16 +170,18 @@ class Secrets:
         with self._lock:
             values = {_bytes(value): known for value, known in found.items() if len(value) >= _SHORTEST}
             if not values.keys() <= self._known.keys():
-                self._known = {**values, **self._known}
-                self._settle()
+                self._settle({**values, **self._known})
 
-    def _settle(self) -> None:
-        values = list(self._known.items())
+    def _settle(self, known: dict[bytes, _Known]) -> None:
+        """Look for what is *known* from now on."""
+        values = list(known.items())
         needles = {needle: value for value, _ in values for needle in (value, value.replace(b" ", b"+"))}
         self.needles = tuple(sorted(needles.items(), key=lambda item: (-len(item[0]), item[0])))
         self.shortest = min(map(len, needles), default=_SHORTEST)
-        names = [re.escape(known.placeholder[2:-2]) for _, known in values if known.placeholder]
+        names = [re.escape(told.placeholder[2:-2]) for _, told in values if told.placeholder]
         self._own = re.compile(rb"\{\{(?:%b)\}\}" % b"|".join([_COUNTED, *names]))
+        # Last: who sees that there is one more and has looked before looks again, and must find what to look for.
+        self._known = known
 
     # -- what stands for them
 
