@@ -202,17 +202,17 @@ async def _awaited(stream: Any, unpacked: Callable[[], Any] | None) -> AsyncIter
         await stream.aclose()
 
 
-def filled(response: Any, body: bytes) -> bytes:
+def filled(response: Any, body: bytes, *, keeps: bool) -> bytes:
     """*body*, which is all of *response*, unpacked, and from now on its content.
 
-    To let it read itself, where that is not needed, costs three generators more.
+    *keeps*: see :func:`keeps_content`. To let it read itself, where that is not needed, costs three generators more.
     """
-    if keeps_content(response):
+    if keeps:
         if not response.is_stream_consumed:
             response.is_stream_consumed = True
             response._num_bytes_downloaded = len(body)  # noqa: SLF001 -- see _keeps_content
         response._content = body  # noqa: SLF001
-    elif is_packed(response):
+    else:
         response.extensions[READ] = body
     return body
 

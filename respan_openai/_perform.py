@@ -238,15 +238,16 @@ class Blocking(_Performer):
         self._shorten(until)
         alarm = _Alarm(response, until, self._timeout["read"], self._sent)
         bound(response, limit, alarm)
+        keeps = keeps_content(response)
         with alarm:
             if is_packed(response):
                 body = _joined(response, limit)
-            elif keeps_content(response):
+            elif keeps:
                 body = b"".join(response.stream)
             else:
-                body = response.read()
+                return response.read()  # type: ignore[no-any-return]
             response.close()
-        return filled(response, body)
+        return filled(response, body, keeps=keeps)
 
     def _next(self, step: Next) -> bytes | None:
         chunks, until, read = chunks_of(step.answer, awaited=False), step.until, self._timeout["read"]
@@ -327,14 +328,15 @@ class Awaiting(_Performer):
             return _small(await response.aread(), limit)
         self._shorten(until)
         bound(response, limit)
+        keeps = keeps_content(response)
         if is_packed(response):
             body = await _ajoined(response, limit)
-        elif keeps_content(response):
+        elif keeps:
             body = b"".join([chunk async for chunk in response.stream])
         else:
-            body = await response.aread()
+            return await response.aread()  # type: ignore[no-any-return]
         await response.aclose()
-        return filled(response, body)
+        return filled(response, body, keeps=keeps)
 
     async def _next(self, step: Next) -> bytes | None:
         chunks = chunks_of(step.answer, awaited=True)

@@ -101,17 +101,23 @@ class Rules:
 
     def key(self, question: Question) -> str:
         """A hash that is the same for questions that are the same."""
-        return self.filed(question).key
+        return self._plain_key(question) or self.compared(question).key
 
     def filed(self, question: Question) -> Filed:
         """Where *question* is found, as ``compared(question)`` has it."""
-        if self._normalize is None and not self._ignored:
-            text = canonical((_request_of(question), self._tree_of(question)))
-            # Mostly no number in it can be written in two ways, and a copy in which they are alike is not needed.
-            if ".0" not in text and "e+" not in text:
-                return Filed(_hashed(text), (question.method, question.path))
+        key = self._plain_key(question)
+        if key is not None:
+            return Filed(key, (question.method, question.path))
         compared = self.compared(question)
         return Filed(compared.key, compared.request[:2])
+
+    def _plain_key(self, question: Question) -> str | None:
+        """That of ``compared(question)``, without a copy of what is compared; ``None`` where that is needed."""
+        if self._normalize is not None or self._ignored:
+            return None
+        text = canonical((_request_of(question), self._tree_of(question)))
+        # Mostly no number in it can be written in two ways, and need be made like others.
+        return None if ".0" in text or "e+" in text else _hashed(text)
 
     def compared(self, question: Question) -> Compared:
         """What of *question* is compared under these rules."""
