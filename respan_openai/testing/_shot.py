@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from .._bodies import guarded
 from .._clock import now
+from .._core.origin import same_origin
 from .._families import family_of
 from .._tapes import OVERDUE, UNTIL
 from ._contents import media_type
@@ -90,9 +92,19 @@ class Listening:
         self._land(response, unpacked, end, failure or self._failure(broken))
 
     def _land(self, response: Any, chunks: Sequence[Chunk], end: End, failure: Failure | None) -> None:
-        kept = kept_headers(response.headers.items(), self._options.keep_headers)
+        redirects = ["location"] if 300 <= response.status_code < 400 else []
+        kept = kept_headers(response.headers.items(), [*self._options.keep_headers, *redirects])
+        kept = tuple((name, self._onward(value) if name == "location" else value) for name, value in kept)
         ended = end if failure is None else "failed"
         self._landed(Answer(response.status_code, kept, tuple(chunks), ended, failure))
+
+    def _onward(self, location: str) -> str:
+        """*location* without an origin that is the request's own: what is played is played anywhere."""
+        url = str(self._request.url)
+        target = urljoin(url, location)
+        if not same_origin(url, target):
+            return location
+        return urlunsplit(("", "", *urlsplit(target)[2:]))
 
     def _failure(self, error: BaseException | None) -> Failure | None:
         """*error*, if it can be raised again when it is played; else whoever asked has gone away."""

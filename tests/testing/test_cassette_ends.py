@@ -21,6 +21,7 @@ from respan_openai import (
     Gateway,
     Hedge,
     Provider,
+    RedirectRefused,
     RespanTransport,
     Retry,
     StreamInterrupted,
@@ -494,6 +495,38 @@ def test_retries_of_the_sdk(upstream: Upstream, path: Path, repeats: int, kept: 
     assert [call["response"]["status"] for call in recorded(path)] == kept
     with cassette(path):
         draw(NOWHERE)
+
+
+@pytest.mark.parametrize("location", ["/api/elsewhere?x=1", "{origin}/api/elsewhere?x=1"])
+def test_a_redirect(upstream: Upstream, path: Path, location: str) -> None:
+    """Within an origin it is followed as it was recorded, wherever it is played."""
+    origin = upstream.base_url.removesuffix("/v1")
+
+    def respond(wfile: Any, raw: bytes) -> None:
+        if raw.startswith(b"POST /api/elsewhere"):
+            answer(wfile, 200, COMPLETION)
+        else:
+            answer(wfile, 307, {}, f"Location: {location.format(origin=origin)}")
+
+    upstream.respond = respond
+    with cassette(path, mode="once"):
+        live = ask(client(upstream.base_url))
+    with cassette(path):
+        assert ask(client(NOWHERE)) == live
+
+    head = [call["response"].get("headers", {}).get("location") for call in recorded(path)]
+    assert head == ["/api/elsewhere?x=1", None]
+    assert len(upstream.received) == 2
+
+
+def test_a_redirect_that_is_refused(upstream: Upstream, path: Path) -> None:
+    """One to another origin is refused when it is played, as it was."""
+    upstream.respond = lambda wfile, _raw: answer(wfile, 307, {}, "Location: http://other.example/api/x")
+
+    with cassette(path, mode="once"), pytest.raises(RedirectRefused):
+        ask(client(upstream.base_url))
+    with cassette(path), pytest.raises(RedirectRefused, match="another origin"):
+        ask(client(NOWHERE))
 
 
 # -- bodies
