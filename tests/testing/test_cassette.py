@@ -136,6 +136,18 @@ def test_a_word_that_is_somebodys_password(
         assert ask(client(NOWHERE), "Where are my wombats?") == recorded
 
 
+def test_two_keys_in_one_prompt(upstream: Upstream, path: Path) -> None:
+    """One that is known by the client that has it, one by its looks: both are counted as they were when recorded."""
+    text = f"Mine is {KEY}, and the other one is sk-proj-Abcdefghij0123456789Klmnop."
+    with cassette(path, mode="once"):
+        recorded = ask(client(upstream.base_url), text)
+
+    with cassette(path):
+        assert ask(client(NOWHERE), text) == recorded
+
+    assert "Mine is {{secret:1}}, and the other one is {{secret:2}}." in path.read_text()
+
+
 def test_async_clients_meet_the_same_cassette(upstream: Upstream, path: Path) -> None:
     """Recorded by a blocking client, played to an awaiting one, many at a time."""
     with cassette(path, mode="once"):
