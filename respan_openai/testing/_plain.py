@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .._core.plain import is_list, is_object
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 __all__ = ["DEEPEST", "canonical", "is_deep", "plain", "short"]
@@ -15,6 +19,19 @@ __all__ = ["DEEPEST", "canonical", "is_deep", "plain", "short"]
 DEEPEST: Final = 100
 
 _ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+
+
+def _writer() -> Callable[[Any], str]:
+    """``_ENCODER.encode``, which makes an encoder in C for each text; where that is as known, one writes all."""
+    make: Any = getattr(json.encoder, "c_make_encoder", None)
+    try:
+        chunks = make(
+            None, _ENCODER.default, json.encoder.encode_basestring_ascii, None, ":", ",", True, False, True
+        )
+        is_known = "".join(chunks({"b": [1, 2.5, None], "a": "é"}, 0)) == '{"a":"\\u00e9","b":[1,2.5,null]}'
+    except (TypeError, ValueError):
+        return _ENCODER.encode
+    return (lambda value: "".join(chunks(value, 0))) if is_known else _ENCODER.encode
 
 
 # As Any it narrows nothing to a tuple of unknown.
@@ -45,9 +62,8 @@ def plain(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def canonical(value: Any) -> str:
-    """*value*, which is as :func:`plain` makes it, as text: the same for values that say the same."""
-    return _ENCODER.encode(value)
+#: A value, which is as :func:`plain` makes it, as text: the same for values that say the same.
+canonical: Final = _writer()
 
 
 def short(value: object) -> str:

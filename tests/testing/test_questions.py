@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from respan_openai.testing._contents import LONGEST_TEXT
-from respan_openai.testing._plain import DEEPEST
+from respan_openai.testing._plain import DEEPEST, _writer, canonical
 from respan_openai.testing.questions import question_of
 from respan_openai.testing.recording import Json, Multipart, Part, Question, Raw
 from respan_openai.testing.rules import Rules
@@ -458,3 +458,28 @@ def test_nothing_raises_and_nothing_collapses(
     assert question.method == method.upper()
     assert (question.body is None) == (body == b"")
     assert Rules().key(question) != Rules().key(other)
+
+
+# -- as text
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    )
+)
+def test_canonical_text_is_that_of_json(value) -> None:
+    """Keys in order, no spaces, nothing but ASCII, whichever encoder writes it."""
+    assert canonical(value) == json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+@pytest.mark.parametrize("encoder", [None, lambda *_: lambda *_: ["?"]])
+def test_a_python_whose_json_is_another(monkeypatch, encoder) -> None:
+    """Where there is no encoder in C, or none as it is known, the documented one writes the same."""
+    value = {"b": [1.5, "é"], "a": None}
+    with monkeypatch.context() as patch:
+        patch.setattr(json.encoder, "c_make_encoder", encoder)
+        write = _writer()
+
+    assert write(value) == canonical(value) == '{"a":null,"b":[1.5,"\\u00e9"]}'
