@@ -231,9 +231,8 @@ class Blocking(_Performer):
         return self._whole(step.answer, step.limit, step.until)
 
     def _whole(self, response: Any, limit: int, until: float | None) -> bytes:
-        if (
-            response.is_stream_consumed or response.is_closed
-        ):  # by a hook, or a transport that had it in memory
+        # A hook was quicker, or a transport had it in memory.
+        if response.is_stream_consumed or response.is_closed:
             return _small(response.read(), limit)
         self._shorten(until)
         alarm = _Alarm(response, until, self._timeout["read"], self._sent)
