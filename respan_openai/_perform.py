@@ -89,7 +89,7 @@ class _Performer:
             return self._replay()
         return getattr(self, _BY[type(step)])(step)
 
-    def _time(self, step: Ask | Send) -> None:
+    def _time(self, step: Send) -> None:
         """Fit the timeouts of what is sent next to its deadline."""
         self._own = own = self._request.extensions.get("timeout", _NO_TIMEOUT)
         self._timeout = timeout = dict(own)
@@ -101,12 +101,12 @@ class _Performer:
             if None in own.values() or max(own.values(), default=0.0) > most:
                 timeout |= {name: left for name, seconds in own.items() if seconds is None or seconds > most}
 
-    def _built(self, step: Ask | Send, own: Any) -> Any:
+    def _built(self, step: Send, own: Any) -> Any:
         request = rebuilt(own, step.outgoing, self._mark, self._timeout)
         self._sent = request.extensions
         return request
 
-    def _outbound(self, step: Ask | Send) -> Outbound:
+    def _outbound(self, step: Send) -> Outbound:
         """What a cassette sees, which has a word to say about when it is given up."""
         self._sent = {}
         # A body that can be read once is read to be compared, and must not be there to be sent twice for that.
@@ -120,7 +120,7 @@ class _Performer:
 
         return Outbound(own, build, step.call, step.place.name)
 
-    def _head_came(self, step: Ask | Send) -> None:
+    def _head_came(self, step: Send) -> None:
         # The library looks here again when it begins to read the body (httpcore, ``_receive_response_body``).
         read = self._own.get("read")
         self._timeout["read"] = (
@@ -142,7 +142,7 @@ class _Performer:
         """What to raise when the time is over, *left* seconds ago (negative)."""
         return Overdue()
 
-    def _send(self, step: Ask | Send) -> Any:
+    def _send(self, step: Send) -> Any:
         raise NotImplementedError
 
     def _ask(self, step: Ask) -> Any:
@@ -208,7 +208,7 @@ _BY: dict[type, str] = {
 class Blocking(_Performer):
     """For ``Client`` and transports of its kind."""
 
-    def _send(self, step: Ask | Send) -> Any:
+    def _send(self, step: Send) -> Any:
         self._time(step)
         if decks:
             response = self._past_cassettes(step)
@@ -265,9 +265,9 @@ class Blocking(_Performer):
     def _close(self, step: Close) -> None:
         cast("Any", step.answer).close()
 
-    def _past_cassettes(self, step: Ask | Send) -> Any:
+    def _past_cassettes(self, step: Send) -> Any:
         response = sent(partial(self._send_on, step.place), self._outbound(step))
-        if isinstance(step, Send):
+        if not isinstance(step, Ask):
             response.extensions[SENT] = self._sent
         return response
 
@@ -291,10 +291,10 @@ class Blocking(_Performer):
 class Awaiting(_Performer):
     """For ``AsyncClient`` and transports of its kind, on asyncio and trio."""
 
-    def _send(self, step: Ask | Send) -> Any:
+    def _send(self, step: Send) -> Any:
         return self._in_time(step.until, partial(self._sent_on, step))
 
-    async def _sent_on(self, step: Ask | Send) -> Any:
+    async def _sent_on(self, step: Send) -> Any:
         self._time(step)
         if decks:
             response = await self._past_cassettes(step)
@@ -347,9 +347,9 @@ class Awaiting(_Performer):
     async def _close(self, step: Close) -> None:
         await cast("Any", step.answer).aclose()
 
-    async def _past_cassettes(self, step: Ask | Send) -> Any:
+    async def _past_cassettes(self, step: Send) -> Any:
         response = await asent(partial(self._send_on, step.place), self._outbound(step))
-        if isinstance(step, Send):
+        if not isinstance(step, Ask):
             response.extensions[SENT] = self._sent
         return response
 
@@ -401,8 +401,7 @@ def _joined(response: Any, limit: int) -> bytes:
 
 
 def _small(body: bytes, limit: int) -> bytes:
-    if len(body) > limit:
-        raise TooLarge
+    _counted(0, body, limit)
     return body
 
 

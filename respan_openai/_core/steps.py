@@ -103,7 +103,7 @@ class Send(Value):
         self.call = call
 
 
-class Ask(Value):
+class Ask(Send):
     """Send, and read the whole body of a 2xx answer: both at once, as most calls need it. Answered with ``Came``.
 
     Attributes:
@@ -120,12 +120,8 @@ class Ask(Value):
         idle: float | None = None,
         call: Call | None = None,
     ) -> None:
-        self.place = place
-        self.outgoing = outgoing
+        super().__init__(place, outgoing, until, idle, call)
         self.limit = limit
-        self.until = until
-        self.idle = idle
-        self.call = call
 
 
 class Came(Value):

@@ -13,7 +13,7 @@ from .._perform import Awaiting, Blocking
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .._core.steps import Ask, Send
+    from .._core.steps import Send
     from .flights import Flight
 
 
@@ -47,10 +47,10 @@ class LocalBlocking(Blocking):
             return step.flight.wait_blocking(step.seconds)
         return super().__call__(step)
 
-    def _built(self, step: Ask | Send, own: Any) -> Any:
+    def _built(self, step: Send, own: Any) -> Any:
         return _without_hooks(super()._built(step, own), self._mark)
 
-    def _past_cassettes(self, step: Ask | Send) -> Any:
+    def _past_cassettes(self, step: Send) -> Any:
         # A cassette stands in front of the gateway: what is behind it belongs to a call that it has seen.
         return self._send_on(step.place, self._built(step, self._request))
 
@@ -65,10 +65,10 @@ class LocalAwaiting(Awaiting):
             return step.flight.wait(step.seconds)
         return super().__call__(step)
 
-    def _built(self, step: Ask | Send, own: Any) -> Any:
+    def _built(self, step: Send, own: Any) -> Any:
         return _without_hooks(super()._built(step, own), self._mark)
 
-    async def _past_cassettes(self, step: Ask | Send) -> Any:
+    async def _past_cassettes(self, step: Send) -> Any:
         return await self._send_on(step.place, self._built(step, self._request))
 
 

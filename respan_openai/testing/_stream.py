@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .._core.plain import is_list, is_object
 from ._framing import NEWLINES, Frame, frame_of
-from ._shapes import REPAIR, Misshapen, OfKind, a_string, an_object, list_of
+from ._shapes import REPAIR, Misshapen, a_string, a_truth, an_object, list_of
 from ._styles import COMPACT, STYLES, Style, a_style, narrowed, written
 
 
@@ -110,13 +110,11 @@ def _a_newline(value: Any, place: Place) -> str:
     return str(value)
 
 
-_a_bool: Final = OfKind(bool, "true or false")
-
 #: The checks of the keys that :func:`common_of` writes.
 COMMON: Final[Mapping[str, Check]] = {
     "newline": _a_newline,
-    "blank": _a_bool,
-    "named": _a_bool,
+    "blank": a_truth,
+    "named": a_truth,
     "style": a_style,
     "shared": an_object,
     "order": list_of(a_string),

@@ -256,7 +256,7 @@ class World:
             self.now = max(self.now, running.sleeps_since + step.seconds)
         drive.draw = draw
         if isinstance(step, Ask | Send):
-            self._answer(running, step, kind, None if isinstance(step, Send) else broken)
+            self._answer(running, step, kind, None if type(step) is Send else broken)
         if broken is not None and isinstance(step, Next | Read):
             self._breaks(running, broken)
             if drive.steps[-1].answer.status_code >= 300:
