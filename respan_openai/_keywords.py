@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import openai
 
-from ._params import NAMES, check, check_explicit, check_keyword, decode_header
+from ._params import FIELDS, check, check_explicit, check_keyword, decode_header
 from ._wire import CARRIERS, CONTAINERS
 from .exceptions import ParamsError
 
@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 
-_LIFTED = NAMES | frozenset(CONTAINERS)
-#: Of these, the names that a provider may know as well are free to go there.
-_ONLY_OURS = _LIFTED - {"echo", "metadata", "models", "prompt", "variables", "weight"}
+#: Of the gateway's fields, the names that a provider may know as well are free to go there.
+_ONLY_OURS = FIELDS - {"echo", "metadata", "models", "prompt", "variables", "weight"}
 
 #: Where the SDK keeps the methods whose calls the gateway may serve. Elsewhere a parameter would reach the provider.
 _PATHS = {
@@ -52,7 +51,7 @@ def moved(
         _check_headers(headers)
     if not foreign and not extra:
         return kwargs
-    ours = {name: kwargs[name] for name in kwargs if name in foreign and name in _LIFTED}
+    ours = {name: kwargs[name] for name in kwargs if name in foreign and name in FIELDS}
     for name in foreign - ours.keys():
         check_keyword(name)
     if not _is_served(method, paths):

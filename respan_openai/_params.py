@@ -43,6 +43,7 @@ from .exceptions import ParamsError
 
 
 __all__ = [
+    "FIELDS",
     "LEGACY",
     "NAMES",
     "ApiControls",
@@ -503,6 +504,9 @@ class RespanParams(TypedDict, total=False):
 NAMES: Final = frozenset(RespanParams.__optional_keys__ | LEGACY.keys())
 """Every name that a caller may use, legacy names included."""
 
+FIELDS: Final = NAMES.union(CONTAINERS)
+"""All of the gateway's that may stand at the top of a body."""
+
 
 # ---------------------------------------------------------------------------------------------- checking
 
@@ -682,7 +686,7 @@ def _means_ours(name: str, value: object) -> bool:
 def _near_miss(name: str) -> str | None:
     if name in _LOOKALIKES:
         return None
-    near = nearest(name, sorted(NAMES.union(CONTAINERS)), 0.88)
+    near = nearest(name, sorted(FIELDS), 0.88)
     return near and LEGACY.get(near, near)
 
 

@@ -458,10 +458,10 @@ def stripped(path: str, body: bytes) -> bytes | None:
 
     ``metadata`` on a chat call is the gateway's too, unless the call is stored: OpenAI refuses it otherwise.
     """
-    from ._params import NAMES  # few calls leave the gateway
+    from ._params import FIELDS  # few calls leave the gateway
 
     parsed = parse_object(body)
-    ours = parsed.keys() & NAMES.union(CONTAINERS) - _SHARED
+    ours = parsed.keys() & FIELDS - _SHARED
     if path == "/chat/completions" and "metadata" in parsed and not parsed.get("store"):
         ours.add("metadata")
     if not ours:

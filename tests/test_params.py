@@ -490,7 +490,7 @@ def test_carriers() -> None:
 
 def test_exports() -> None:
     """Everything public is exported, documented and listed in order."""
-    values = {"LEGACY", "NAMES", "PromptVariable"}
+    values = {"FIELDS", "LEGACY", "NAMES", "PromptVariable"}
     made_here = {
         name
         for name, value in vars(module).items()

@@ -17,14 +17,15 @@ from __future__ import annotations
 import json
 from enum import Enum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from .call import parse_object
+from .plain import DICT, LIST, as_list, as_object
 from .values import Value
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Literal
 
     Header = Callable[[str], str | None]
@@ -286,7 +287,7 @@ _NAMED: Mapping[str | None, Named] = {
 
 def _word_in(error: Object) -> str | None:
     """The known word that says most: a limit before what has a named list, and that before any other."""
-    kind = _object(error.get("metadata")).get("error_type")
+    kind = as_object(error.get("metadata")).get("error_type")
     said = map(_known, (error.get("code"), error.get("status"), error.get("type"), kind))
     return min(filter(None, said), key=lambda word: (word not in _LIMITS, word not in _NAMED), default=None)
 
@@ -297,15 +298,6 @@ def _known(value: object) -> str | None:
     if value.endswith("_" + _SPENT):
         return _SPENT
     return value if value in _WORDS else None
-
-
-# As Any they narrow nothing to a dict of unknown, and what is known of it need not be said by a cast, which runs.
-_DICT: Final[Any] = dict
-_LIST: Final[Any] = list
-
-
-def _object(value: Any) -> Object:
-    return value if isinstance(value, _DICT) else {}
 
 
 def _row_of(status: int, word: str | None) -> _Row:
@@ -343,7 +335,7 @@ def judge_answer(
     another request. ``true`` allows one repeat of what was refused, unless it is too large.
     """
     said = parse_object(body[:LOOKED_AT])
-    error = _object(said.get("error"))
+    error = as_object(said.get("error"))
     is_up = bool(error) or header(_LOG_ID) is not None
     own = not gateway or _is_own(status, {} if "detail" in said else error, is_up=is_up)
     # Without that object the words may lie at the top (openai/_client.py, _make_status_error).
@@ -412,7 +404,7 @@ def _is_own(status: int, error: Object, *, is_up: bool) -> bool:
 
 
 def _is_providers(error: Object) -> bool:
-    metadata = _object(error.get("metadata"))
+    metadata = as_object(error.get("metadata"))
     if metadata:
         name = metadata.get("provider_name")
         return isinstance(name, str) and name != ""
@@ -448,7 +440,7 @@ def retry_after(header: Header, error_body: object = None) -> float | None:
         _seconds(header("retry-after-ms"), 0.001),
         _seconds(after),
         _until(after, header),
-        _number(_object(error_body).get("retry_after")),
+        _number(as_object(error_body).get("retry_after")),
     )
     return next((seconds for seconds in asked if seconds is not None), None)
 
@@ -550,14 +542,14 @@ def judge_body(
     if isinstance(found, str):
         return _no_answer(found, status, own=not gateway or header(_LOG_ID) is None)
     if found.get("error"):
-        error = _object(found["error"])
+        error = as_object(found["error"])
         return Read(judge_error(error, header, gateway=gateway, wait_cap=wait_cap))
     if path == "/chat/completions" and not isinstance(found.get("choices"), list):
         return _no_answer("no choices", status, own=not gateway or header(_LOG_ID) is None)
     model, usage = found.get("model"), found.get("usage")
     return Read(
         None,
-        _copied(usage) if usage and isinstance(usage, _DICT) else None,
+        _copied(usage) if usage and isinstance(usage, DICT) else None,
         model if isinstance(model, str) else None,
         flags_of(path, found),
         found if look is _json else None,
@@ -565,9 +557,9 @@ def judge_body(
 
 
 def _copied(value: Any) -> Any:
-    if isinstance(value, _DICT):
+    if isinstance(value, DICT):
         return {key: _copied(item) for key, item in value.items()}
-    return [_copied(item) for item in value] if isinstance(value, _LIST) else value
+    return [_copied(item) for item in value] if isinstance(value, LIST) else value
 
 
 #: How an answer ends that is whole; other words are shown only if they are known.
@@ -587,18 +579,18 @@ def flags_of(path: str, found: Object) -> tuple[str, ...]:
         return ()
     choices: Any = found.get("choices")
     flags: dict[str, None] = {}
-    for choice in choices if isinstance(choices, _LIST) else ():
+    for choice in choices if isinstance(choices, LIST) else ():
         if not _is_plain(choice):
-            flags |= dict.fromkeys(_doubts(_object(choice)))
+            flags |= dict.fromkeys(_doubts(as_object(choice)))
     return tuple(flags)
 
 
 def _is_plain(choice: Any) -> bool:
     """Whether *choice* is a text that came to its end, as most are: there is no doubt about it then."""
-    if not isinstance(choice, _DICT) or choice.get("finish_reason") != "stop":
+    if not isinstance(choice, DICT) or choice.get("finish_reason") != "stop":
         return False
     message = choice.get("message")
-    return isinstance(message, _DICT) and bool(message.get("content")) and not message.get("tool_calls")
+    return isinstance(message, DICT) and bool(message.get("content")) and not message.get("tool_calls")
 
 
 def end_flag(reason: object) -> str | None:
@@ -612,8 +604,8 @@ def _doubts(choice: Object) -> Iterator[str]:
     ended = end_flag(choice.get("finish_reason"))
     if ended is not None:
         yield ended
-    message = _object(choice.get("message"))
-    calls = _list(message.get("tool_calls"))
+    message = as_object(choice.get("message"))
+    calls = as_list(message.get("tool_calls"))
     if calls:
         if not all(map(_has_arguments, calls)):
             yield "broken arguments"
@@ -621,12 +613,8 @@ def _doubts(choice: Object) -> Iterator[str]:
         yield "no content"
 
 
-def _list(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, _LIST) else ()
-
-
 def _has_arguments(call: object) -> bool:
-    function = _object(_object(call).get("function"))
+    function = as_object(as_object(call).get("function"))
     arguments = function.get("arguments")
     if not isinstance(arguments, str) or arguments.strip() in {"", "{}"}:
         return True
@@ -649,7 +637,7 @@ def _json(_content_type: str | None, body: bytes) -> Object | str:
         return "not JSON"
     except ValueError:  # more digits than Python converts
         return "unreadable number"
-    return found if isinstance(found, _DICT) else "not an object"
+    return found if isinstance(found, DICT) else "not an object"
 
 
 def _speech(content_type: str | None, body: bytes) -> Object | str:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
-# As Any, so that what was checked with them holds Any, not something unknown.
-_DICT: Final[Any] = dict
-_LIST: Final[Any] = list
+#: As Any, so that what was checked with them holds Any, not something unknown.
+DICT: Final[Any] = dict
+LIST: Final[Any] = list
 
 
 def is_object(value: object) -> TypeIs[dict[str, Any]]:
@@ -25,12 +25,12 @@ def is_list(value: object) -> TypeIs[list[Any]]:
 
 def as_object(value: Any) -> dict[str, Any]:
     """*value* if it is an object, else an empty one."""
-    return value if isinstance(value, _DICT) else {}
+    return value if isinstance(value, DICT) else {}
 
 
 def as_list(value: Any) -> list[Any]:
     """*value* if it is an array, else an empty one."""
-    return value if isinstance(value, _LIST) else []
+    return value if isinstance(value, LIST) else []
 
 
 def as_objects(value: object) -> list[dict[str, Any]]:

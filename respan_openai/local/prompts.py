@@ -38,8 +38,7 @@ from typing import Annotated, Any, Final, Literal, Required, Self, TypeAlias, ca
 from typing_extensions import TypedDict
 
 from .._check import OPEN, Checker, Place, compile_hint, fail, kind_of, obeys, one_line, shown
-from .._params import NAMES
-from .._wire import CONTAINERS
+from .._params import FIELDS
 from ..exceptions import ConfigError, ParamsError
 
 
@@ -61,7 +60,7 @@ MOST_BYTES: Final = 1 << 20
 
 #: Fields that a prompt's config never sets: how the answer travels, and Respan's parameters, with the
 #: exception of names that are also fields of OpenAI (``echo``, ``metadata``) or of Perplexity on Responses.
-NOT_CONFIG: Final = (NAMES | {*CONTAINERS, "stream", "stream_options"}) - {
+NOT_CONFIG: Final = (FIELDS | {"stream", "stream_options"}) - {
     "echo", "language_preference", "max_steps", "metadata", "preset", "skills",
 }  # fmt: skip
 

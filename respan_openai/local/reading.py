@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from .._check import shown
 from .._core.call import dump_object, with_string
 from .._core.plain import is_list, is_object
-from .._params import NAMES, check, decode_header
+from .._params import FIELDS, NAMES, check, decode_header
 from .._wire import CONTAINERS, HEADER, LEGACY_HEADER, merge
 from ..exceptions import ParamsError
 from .contract import detail, invalid, unprocessable
@@ -67,10 +67,8 @@ _REFUSED = {
 
 NOT_HONOURED = {name: reason for reason, names in _REFUSED.items() for name in names.split()}
 
-_OURS = NAMES.union(CONTAINERS)
-
 #: ``prompt`` is OpenAI's where forms are taken: a hint for the transcription.
-_IN_FORMS = _OURS - _PROVIDERS - {"prompt"}
+_IN_FORMS = FIELDS - _PROVIDERS - {"prompt"}
 
 _PREFIX = "/api"
 
@@ -129,7 +127,7 @@ class Asked:
 
     def _body_for(self, model: str, fields: Object) -> bytes:
         if self.form is not None:
-            return self.form.sent(model, _OURS - self.fields.keys())
+            return self.form.sent(model, FIELDS - self.fields.keys())
         if not self.untouched or fields is not self.fields:
             return dump_object({**fields, "model": model})
         return self.raw if fields.get("model") == model else with_string(self.raw, "model", model)
@@ -164,7 +162,9 @@ def read(path: str, headers: Mapping[str, str], body: bytes) -> Asked:
     params = _parameters(path, given, headers)
     _refuse_what_is_not_honoured(path, params)
     fields = {
-        name: value for name, value in given.items() if name not in _OURS or _goes_upstream(path, name, given)
+        name: value
+        for name, value in given.items()
+        if name not in FIELDS or _goes_upstream(path, name, given)
     }
     _check_fields(path, fields, params)
     return Asked(

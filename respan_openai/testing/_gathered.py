@@ -67,10 +67,10 @@ class _Words(NamedTuple):
 @cache
 def _words() -> _Words:
     # Late, because they bring the SDK along; kept, because to look for a module costs as much as a merge.
-    from .._params import LEGACY, NAMES
+    from .._params import FIELDS, LEGACY, NAMES
     from .._wire import CARRIERS, CONTAINERS, merge
 
-    return _Words(NAMES | frozenset(CONTAINERS), NAMES, CONTAINERS, CARRIERS, LEGACY, merge)
+    return _Words(FIELDS, NAMES, CONTAINERS, CARRIERS, LEGACY, merge)
 
 
 def _fields_of(body: Body) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import re
 from itertools import compress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
-from .._core.plain import is_list, is_object
+from .._core.plain import DICT, LIST, is_list, is_object
 
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ def extent(value: Any) -> Extent:
     while level:
         inside: list[Any] = []
         for item in level:
-            if type(item) is _DICT:
+            if type(item) is DICT:
                 keys += len(item)
                 inside.extend(item.values())
             else:
@@ -222,9 +222,7 @@ def extent(value: Any) -> Extent:
 
 
 # As Any they narrow nothing to a dict or list of unknown.
-_DICT: Final[Any] = dict
-_LIST: Final[Any] = list
-_NESTING: Final = frozenset({_DICT, _LIST})
+_NESTING: Final = frozenset({DICT, LIST})
 _INSIDE: Final[dict[Any, Callable[[Any], Any]]] = {dict: dict[str, Any].values, list: list[Any].__iter__}
 
 
