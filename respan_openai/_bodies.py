@@ -51,6 +51,30 @@ class _Classes(Value):
         self.guarded = guarded
 
 
+def within(stream: Any, limit: int, alarm: Alarm | None) -> Iterator[bytes]:
+    """The chunks of *stream*, of which *alarm* is told when they are late.
+
+    Raises:
+        TooLarge: if they are more than *limit* bytes together.
+    """
+    for chunk in stream:
+        limit -= len(chunk)
+        if limit < 0:
+            raise TooLarge
+        if alarm is not None and now() > alarm.due:
+            alarm.passed()
+        yield chunk
+
+
+async def awithin(stream: Any, limit: int) -> AsyncIterator[bytes]:
+    """Same as :func:`within`, awaited, where a cancel scope is the alarm."""
+    async for chunk in stream:
+        limit -= len(chunk)
+        if limit < 0:
+            raise TooLarge
+        yield chunk
+
+
 @lru_cache(maxsize=2)
 def _classes(family: Any) -> _Classes:  # noqa: C901 -- classes, whose methods it counts as its own branches
     class Bounded(family.SyncByteStream, family.AsyncByteStream):  # type: ignore[misc]
@@ -64,22 +88,10 @@ def _classes(family: Any) -> _Classes:  # noqa: C901 -- classes, whose methods i
         elapsed = _elapsed
 
         def __iter__(self) -> Iterator[bytes]:
-            left, alarm = self._limit, self._alarm
-            for chunk in self._stream:
-                left -= len(chunk)
-                if left < 0:
-                    raise TooLarge
-                if alarm is not None and now() > alarm.due:
-                    alarm.passed()
-                yield chunk
+            return within(self._stream, self._limit, self._alarm)
 
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            left = self._limit
-            async for chunk in self._stream:
-                left -= len(chunk)
-                if left < 0:
-                    raise TooLarge
-                yield chunk
+        def __aiter__(self) -> AsyncIterator[bytes]:
+            return awithin(self._stream, self._limit)
 
         def close(self) -> None:
             self._stream.close()

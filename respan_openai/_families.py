@@ -98,18 +98,17 @@ def rebuilt(
     if timeout is not None:
         extensions["timeout"] = timeout
     if outgoing.body is not None:
-        extra = [(name.encode(), value.encode()) for name, value in outgoing.extra]
         return family.Request(
             original.method,
             _url(family, outgoing.url),
-            headers=[*outgoing.headers, *extra],
+            headers=[*outgoing.headers, *outgoing.extra],
             content=outgoing.body,
             extensions=extensions,
         )
     request = twin_of(original)  # building the request anew costs ten times as much
     request.url = _url(family, outgoing.url)
     request.headers = headers = _headers(family, outgoing.headers)
-    set_headers(headers, [line(name, value) for name, value in outgoing.extra])
+    _add_headers(headers, [(name, name.lower(), value) for name, value in outgoing.extra])
     request.extensions = extensions
     return request
 
@@ -156,6 +155,14 @@ def set_headers(headers: Any, lines: Sequence[Line]) -> None:
         headers[name.decode()] = value.decode()
 
 
+def _add_headers(headers: Any, lines: Sequence[Line]) -> None:
+    """Same as :func:`set_headers` for names of which *headers* has none."""
+    if _is_usual(headers.__class__):
+        headers._list += lines  # noqa: SLF001 -- see _is_usual
+    else:
+        set_headers(headers, lines)
+
+
 def has_header(headers: Any, name: bytes) -> bool:
     """Whether *name*, in lower case, is among *headers*; where they are usual, without a copy of all names."""
     if _is_usual(headers.__class__):
@@ -179,13 +186,7 @@ def first_values(headers: Any) -> dict[bytes, bytes]:
 
 def line(name: str, value: str) -> Line:
     """A header as the families keep it."""
-    return (*_names(name), value.encode())
-
-
-@lru_cache(maxsize=64)
-def _names(name: str) -> tuple[bytes, bytes]:
-    # All requests and answers have the same few, and keep them as long as they live.
-    return name.encode(), name.lower().encode()
+    return name.encode(), name.lower().encode(), value.encode()
 
 
 _LOWERED, _PAIR, _ITEM = itemgetter(1), itemgetter(0, 2), itemgetter(1, 2)

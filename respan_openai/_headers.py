@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Literal
 
-    Framing = tuple[tuple[str, str], ...]
+    Framing = tuple[tuple[bytes, bytes], ...]
 
     #: What becomes of one of the SDK's headers.
     Fate = Literal["drop", "keep", "framing", "carrier"]
@@ -50,7 +50,7 @@ _PROVIDERS = frozenset({
 })  # fmt: skip
 
 #: Where the body ends; they go with the body, not with the call.
-_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
 _LEGACY = LEGACY_HEADER.lower().encode()
 _CARRIERS = frozenset(name.encode() for name in CARRIERS)
@@ -88,7 +88,7 @@ class HeaderRule(dict[bytes, "Fate"]):
     def _judge(self, name: bytes) -> Fate:
         if name in _CARRIERS:
             return "carrier"
-        if name in _FRAMING:
+        if name in FRAMING:
             return "framing"
         if name in _ALLOWED or name in self._extra or name.startswith(_ALLOWED_PREFIXES):
             return "keep"
@@ -115,7 +115,7 @@ class HeaderRule(dict[bytes, "Fate"]):
         keep, framing, carriers = plan
         return (
             [headers[at] for at in keep],
-            tuple([(headers[at][0].decode("latin-1"), headers[at][1].decode("latin-1")) for at in framing]),
+            tuple([headers[at] for at in framing]),
             [headers[at][1].decode("latin-1") for at in carriers] if carriers else [],
         )
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 
-from ._bodies import bound, chunks_of, filled, is_packed, keeps_content
+from ._bodies import awithin, bound, chunks_of, filled, is_packed, keeps_content, within
 from ._clock import asleep, now, sleep
 from ._core.steps import (
     DRAW,
@@ -236,14 +236,15 @@ class Blocking(_Performer):
             return _small(response.read(), limit)
         self._shorten(until)
         alarm = _Alarm(response, until, self._timeout["read"], self._sent)
-        bound(response, limit, alarm)
         keeps = keeps_content(response)
         with alarm:
             if is_packed(response):
+                bound(response, limit, alarm)
                 body = _joined(response, limit)
             elif keeps:
-                body = b"".join(response.stream)
+                body = b"".join(within(response.stream, limit, alarm))
             else:
+                bound(response, limit, alarm)
                 return response.read()  # type: ignore[no-any-return]
             response.close()
         return filled(response, body, keeps=keeps)
@@ -326,13 +327,14 @@ class Awaiting(_Performer):
         if response.is_stream_consumed or response.is_closed:
             return _small(await response.aread(), limit)
         self._shorten(until)
-        bound(response, limit)
         keeps = keeps_content(response)
         if is_packed(response):
+            bound(response, limit)
             body = await _ajoined(response, limit)
         elif keeps:
-            body = b"".join([chunk async for chunk in response.stream])
+            body = b"".join([chunk async for chunk in awithin(response.stream, limit)])
         else:
+            bound(response, limit)
             return await response.aread()  # type: ignore[no-any-return]
         await response.aclose()
         return filled(response, body, keeps=keeps)

@@ -18,7 +18,7 @@ import wrapt
 from openai import APIStatusError, AsyncStream, Stream
 
 from ._context import attach, newest
-from ._core.call import Mode
+from ._core.call import PASS, WHOLE
 from ._delivery import ERROR, quote
 from ._families import family_of, has_header, is_async_client, without_cookies
 from ._lift import accepted, lifted
@@ -56,12 +56,17 @@ class _HttpProxy(_Proxy):
 
     def __init__(self, client: Any, shim: Shim, carriers: dict[Any, Any]) -> None:
         super().__init__(client)
-        self._self_shim = shim
-        self._self_carriers = carriers
+        # Together, because an attribute of a proxy takes several times as long as one of anything else.
+        self._self_route = shim, client, carriers
 
-    def _self_follows(self, options: dict[str, Any]) -> bool:
-        asked = options.get("follow_redirects")
-        return bool(asked if isinstance(asked, bool) else self.__wrapped__.follow_redirects)
+    def build_request(self, *args: Any, **options: Any) -> Any:
+        """As the client's own; here because wrapt looks for what is not only after a lookup has failed."""
+        return self._self_route[1].build_request(*args, **options)
+
+
+def _follows(client: Any, options: dict[str, Any]) -> bool:
+    asked = options.get("follow_redirects")
+    return bool(asked if isinstance(asked, bool) else client.follow_redirects)
 
 
 class SyncHttpProxy(_HttpProxy):
@@ -69,12 +74,10 @@ class SyncHttpProxy(_HttpProxy):
 
     def send(self, request: Any, **options: Any) -> Any:
         """As ``Client.send``."""
-        shim = self._self_shim
+        shim, own, carriers = self._self_route
         path = shim.takes(request)
         if path is None:
-            return sent(partial(self.__wrapped__.send, **options), Outbound(shim.let_pass(request)))
-        own: Any = self.__wrapped__
-        carriers = self._self_carriers
+            return sent(partial(own.send, **options), Outbound(shim.let_pass(request)))
 
         def send(place: Any, outgoing: Any) -> Any:
             carrier = carriers.get(base_of(place), own) if carriers else own
@@ -83,17 +86,16 @@ class SyncHttpProxy(_HttpProxy):
                 without_cookies(response, carrier.cookies)
             return response
 
-        mode = Mode.PASS if options.get("stream") else Mode.WHOLE
+        mode = PASS if options.get("stream") else WHOLE
         again = partial(blocking, request, send)
-        return again(
-            shim.exchange(request, path, again, follow_redirects=self._self_follows(options), mode=mode)
-        )
+        return again(shim.exchange(request, path, again, follow_redirects=_follows(own, options), mode=mode))
 
     def close(self) -> None:
         """As ``Client.close``; also what an in-process gateway has open."""
-        for carrier in self._self_carriers.values():
+        _, own, carriers = self._self_route
+        for carrier in carriers.values():
             carrier.close()
-        self.__wrapped__.close()
+        own.close()
 
 
 class AsyncHttpProxy(_HttpProxy):
@@ -101,12 +103,10 @@ class AsyncHttpProxy(_HttpProxy):
 
     async def send(self, request: Any, **options: Any) -> Any:
         """As ``AsyncClient.send``."""
-        shim = self._self_shim
+        shim, own, carriers = self._self_route
         path = shim.takes(request)
         if path is None:
-            return await asent(partial(self.__wrapped__.send, **options), Outbound(shim.let_pass(request)))
-        own: Any = self.__wrapped__
-        carriers = self._self_carriers
+            return await asent(partial(own.send, **options), Outbound(shim.let_pass(request)))
 
         async def send(place: Any, outgoing: Any) -> Any:
             carrier = carriers.get(base_of(place), own) if carriers else own
@@ -115,17 +115,18 @@ class AsyncHttpProxy(_HttpProxy):
                 without_cookies(response, carrier.cookies)
             return response
 
-        mode = Mode.PASS if options.get("stream") else Mode.WHOLE
+        mode = PASS if options.get("stream") else WHOLE
         again = partial(awaiting, request, send)
         return await again(
-            shim.exchange(request, path, again, follow_redirects=self._self_follows(options), mode=mode)
+            shim.exchange(request, path, again, follow_redirects=_follows(own, options), mode=mode)
         )
 
     async def aclose(self) -> None:
         """As ``AsyncClient.aclose``; also what an in-process gateway has open."""
-        for carrier in self._self_carriers.values():
+        _, own, carriers = self._self_route
+        for carrier in carriers.values():
             await carrier.aclose()
-        await self.__wrapped__.aclose()
+        await own.aclose()
 
 
 def http_proxy(client: Any, shim: Shim) -> _HttpProxy:
@@ -173,7 +174,8 @@ class _Resource(_Proxy):
     def __init__(self, wrapped: Any, shim: Shim) -> None:
         super().__init__(wrapped)
         self._self_shim = shim
-        self._self_made: dict[str, Any] = {}
+        # What was handed out before, and the instance's own attributes: together, as above.
+        self._self_made: tuple[dict[str, Any], dict[str, Any]] = {}, vars(wrapped)
 
     def _self_make(self, name: str) -> Any:
         value = getattr(self.__wrapped__, name)
@@ -206,11 +208,11 @@ class _Resource(_Proxy):
         if name.startswith(("_self_", "__")):
             super().__setattr__(name, value)
         else:
-            self._self_made.pop(name, None)
+            self._self_made[0].pop(name, None)
             setattr(self.__wrapped__, name, value)
 
     def __delattr__(self, name: str) -> None:
-        self._self_made.pop(name, None)
+        self._self_made[0].pop(name, None)
         delattr(self.__wrapped__, name)
 
 
@@ -250,18 +252,18 @@ def _made_property(name: str, cls: type, static: object) -> property:
     own, nearer = places[-1], places[:-1]
 
     def made(self: Any) -> Any:
-        # An attribute of a proxy with __getattr__ takes as long as all else here, so each is asked for once.
-        known = self._self_made.get(name)
+        known, held = self._self_made
         # Another function on the class or the instance than when this was written: somebody traces or mocks it.
         if (
             own.get(name) is not static
             or (nearer and any(name in each for each in nearer))
-            or (is_method and name in vars(self.__wrapped__))
+            or (is_method and name in held)
         ):
             return self._self_make(name)
-        if known is None:
-            known = self._self_made[name] = self._self_make(name)
-        return known
+        found = known.get(name)
+        if found is None:
+            found = known[name] = self._self_make(name)
+        return found
 
     return property(made)
 
@@ -333,17 +335,17 @@ class _Method(_CallableProxy):
 
     def __init__(self, wrapped: Any, known: frozenset[str], paths: frozenset[str]) -> None:
         super().__init__(wrapped)
-        self._self_known = known
-        self._self_paths = paths
+        self._self_parts = wrapped, known, paths
 
     def __copy__(self) -> Self:
-        return type(self)(self.__wrapped__, self._self_known, self._self_paths)
+        return type(self)(*self._self_parts)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        kwargs = lifted(self.__wrapped__, self._self_known, self._self_paths, kwargs)
+        method, known, paths = self._self_parts
+        kwargs = lifted(method, known, paths, kwargs)
         before = newest()
         try:
-            result = self.__wrapped__(*args, **kwargs)
+            result = method(*args, **kwargs)
         except APIStatusError as exc:
             _tell(exc)
             raise

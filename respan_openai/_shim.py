@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from ._carriers import Ambient
 from ._clock import now
 from ._context import ambient, attach, set_newest
-from ._core.call import Call, Mode, Outgoing, asks_for_stream, holds, parse_object, served_path, string_field
+from ._core.call import (
+    EVENTS,
+    PASS,
+    WHOLE,
+    Call,
+    Outgoing,
+    asks_for_stream,
+    holds,
+    parse_object,
+    served_path,
+    string_field,
+)
 from ._core.flow import flow
 from ._core.plan import Plan
 from ._core.steps import Close
@@ -34,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Mapping
 
     from ._core.attempt import Outcome
+    from ._core.call import Mode
     from ._core.health import Health
     from ._core.plan import Controls
     from ._core.trace import Tried
@@ -195,10 +207,10 @@ class Shim:
             )
         body, params = body_in_memory(request), self.params()
         first_content = None
-        if mode is not Mode.WHOLE and body is not None and asks_for_stream(body):
-            mode, first_content = Mode.EVENTS, _first_token_timeout(body, params)
+        if mode is not WHOLE and body is not None and asks_for_stream(body):
+            mode, first_content = EVENTS, _first_token_timeout(body, params)
         elif mode is None:
-            mode = Mode.PASS if path == _SPEECH else Mode.WHOLE
+            mode = PASS if path == _SPEECH else WHOLE
         return Call(
             request.method,
             request.url,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from ._core.call import Outgoing, parse_object, string_field, with_string
 from ._core.health import health_of
+from ._headers import FRAMING
 from ._wire import CARRIERS
 from .exceptions import ConfigError
 from .targets import Gateway, Provider, is_object, origin_text, stripped, unfit_elsewhere
@@ -61,10 +62,6 @@ the provider, is never taken there.
 """
 
 
-#: Headers that tell where a body ends.
-_FRAMING = frozenset({"content-length", "transfer-encoding"})
-
-
 class AnotherModel:
     """A target, asked for another model than the call names."""
 
@@ -86,7 +83,7 @@ class AnotherModel:
         if outgoing.body is not None:
             return outgoing
         # A body that the target leaves alone is the original's, with its length: neither is this one's.
-        extra = tuple(item for item in outgoing.extra if item[0].lower() not in _FRAMING)
+        extra = tuple(item for item in outgoing.extra if item[0].lower() not in FRAMING)
         return outgoing.replace(body=renamed.body, extra=extra)
 
     def health(self, call: Call) -> Health:

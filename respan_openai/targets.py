@@ -61,6 +61,7 @@ BETA_FLAGS = frozenset({"token-breakdown-2026-03-26", "env-scoped-integrations-2
 
 HOSTED = "https://api.respan.ai/api"
 
+_HEADER = HEADER.encode()
 _KEY_VARIABLES = ("RESPAN_API_KEY", "KEYWORDSAI_API_KEY")
 _URL_VARIABLES = ("RESPAN_BASE_URL", "KEYWORDSAI_BASE_URL")
 
@@ -107,8 +108,8 @@ class _Recipe(Value):
             or (params is not None and (params.header() is None or params.may_meet(body)))
         ):
             return None
-        length = self.length.decode(), headers[at][1].decode("latin-1")
-        extra = (length,) if params is None else (length, (HEADER, params.header()))
+        length = headers[at]
+        extra = (length,) if params is None else (length, (_HEADER, params.header().encode()))
         return Outgoing(self.url, self.prepared, None, self.model or string_field(body, "model"), extra)
 
 
@@ -213,7 +214,7 @@ class Gateway:
         _check_sendable(kept)
         placed = place(self._ambient(call, deployment), body, carriers)
         own = [(b"Authorization", self._bearer(call)), *self._own(kept, azure=deployment is not None)]
-        extra = () if placed.header is None else ((HEADER, placed.header),)
+        extra = () if placed.header is None else ((_HEADER, placed.header.encode()),)
         changed = body if placed.body is None else placed.body
         outgoing = Outgoing(
             self._base + call.path + _query(call, deployment),

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from .call import Mode, parse_object
+from .call import EVENTS, WHOLE, parse_object
 from .judge import Fault, judge_answer, judge_body, judge_error, judge_fault
 from .origin import same_origin
 from .steps import NOW, REPLAY, SPENT, Ask, Close, Next, Read, Send
@@ -36,9 +36,6 @@ MAX_URL = 65536
 
 #: Bytes of an error's body that are looked at.
 MAX_ERROR_BODY = 65536
-
-# A member looked up on its class costs more than all that is done with it (CPython 3.11).
-_WHOLE, _EVENTS = Mode.WHOLE, Mode.EVENTS
 
 _KEEPS_METHOD = frozenset({307, 308})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -114,7 +111,6 @@ class Asking:
         plan: Plan,
         call: Call,
         target: Target,
-        *,
         began: float,
         until: float | None,
         wait: float,
@@ -147,7 +143,7 @@ def attempt(asking: Asking) -> Generator[Any, Any, Outcome]:
     asking.model = outgoing.model
     at = 0.0
     try:
-        if call.mode is _WHOLE:
+        if call.mode is WHOLE:
             came = yield Ask(target, outgoing, plan.limits.body, asking.until, plan.timeouts.idle, call)
             asking.answer, body, at = came.answer, came.body, came.at
             if came.error is not None:
@@ -209,9 +205,9 @@ def _reading(asking: Asking, answer: Answer) -> Generator[Any, Any, Outcome]:
     mode = asking.call.mode
     if not 200 <= answer.status_code < 300:
         return _refusal(asking, answer)
-    if mode is _WHOLE:
+    if mode is WHOLE:
         return _whole(asking, answer)
-    return _events(asking, answer) if mode is _EVENTS else _unread(asking, answer)
+    return _events(asking, answer) if mode is EVENTS else _unread(asking, answer)
 
 
 def _unread(_asking: Asking, answer: Answer) -> Generator[Any, Any, Outcome]:

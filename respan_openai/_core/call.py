@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from enum import Enum
-from typing import Any, cast
+from functools import lru_cache
+from typing import Any, Final, cast
 
 from .values import Value
 
@@ -48,7 +49,7 @@ class Outgoing(Value):
         headers: Names and values as bytes, in order; without those that tell where the body ends.
         body: ``None`` sends the original's body, whatever it is.
         model: Asked for in it, where known; for the record only.
-        extra: Further headers, of this request alone.
+        extra: Further headers, of this request alone; *headers* have none of their names.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Outgoing(Value):
         headers: Raw,
         body: bytes | None = None,
         model: str | None = None,
-        extra: tuple[tuple[str, str], ...] = (),
+        extra: tuple[tuple[bytes, bytes], ...] = (),
     ) -> None:
         self.url = url
         self.headers = headers
@@ -79,6 +80,12 @@ class Mode(Enum):
     EVENTS = "events"
     #: By the caller, as it comes: speech, and whatever is read by ``with_streaming_response``.
     PASS = "pass"  # noqa: S105 -- no password
+
+
+# By names of their own, for one that is looked up on its class runs code of ``enum`` each time (CPython 3.11).
+WHOLE: Final = Mode.WHOLE
+EVENTS: Final = Mode.EVENTS
+PASS: Final = Mode.PASS
 
 
 class Call(Value):
@@ -108,7 +115,7 @@ class Call(Value):
         body: bytes | None,
         params: Any = None,
         follow_redirects: bool = True,
-        mode: Mode = Mode.PASS,
+        mode: Mode = PASS,
         timeout: float | None = None,
         first_content: float | None = None,
     ) -> None:
@@ -141,6 +148,7 @@ class Call(Value):
         return self.raw_path.partition(b"?")[2]
 
 
+@lru_cache(maxsize=64)
 def served_path(method: str, raw_path: bytes) -> str | None:
     """The gateway's path for a request, or ``None`` if the gateway does not document it.
 

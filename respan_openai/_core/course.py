@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from .attempt import Asking
 from .backoff import backoff
-from .call import Mode
+from .call import EVENTS
 from .health import Entry
 from .judge import Meaning
 from .plan import Controls
@@ -35,7 +35,7 @@ MOST_ATTEMPTS = 5
 JITTER = 0.1
 
 # A member looked up on its class costs more than all that is done with it (CPython 3.11).
-_EVENTS, _OPEN, _PROBE = Mode.EVENTS, Entry.OPEN, Entry.PROBE
+_OPEN, _PROBE = Entry.OPEN, Entry.PROBE
 
 _TOO_MANY_REQUESTS = 429
 _THROTTLED = frozenset({_TOO_MANY_REQUESTS, 503})
@@ -165,11 +165,11 @@ class Course:
             self.plan,
             self.call,
             target,
-            began=now,
-            until=self.until if self.call.mode is not _EVENTS else self._content_until(now),
-            wait=wait,
-            reused=not (asked or self.renewed) and health.answered_within(REUSED_SECONDS, now),
-            duplicate=self.duplicate,
+            now,
+            self.until if self.call.mode is not EVENTS else self._content_until(now),
+            wait,
+            not (asked or self.renewed) and health.answered_within(REUSED_SECONDS, now),
+            self.duplicate,
         )
 
     def _content_until(self, began: float) -> float | None:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .attempt import attempt
-from .call import Mode
+from .call import PASS
 from .steps import Race, Racer
 from .trace import Tried
 
@@ -39,13 +39,7 @@ def asked(course: Course, asking: Asking, trace: Trace) -> Generator[Any, Any, O
 def _hedge_after(course: Course, trace: Trace) -> float | None:
     hedge = course.plan.hedge
     call = course.call
-    if (
-        hedge is None
-        or trace.tried
-        or call.mode is Mode.PASS
-        or call.path not in _METHODS
-        or call.body is None
-    ):
+    if hedge is None or trace.tried or call.mode is PASS or call.path not in _METHODS or call.body is None:
         return None
     controls = course.controls
     if controls.stays or controls.once or controls.several or controls.attempts == 1:

@@ -20,7 +20,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from .call import parse_object
-from .plain import DICT, LIST, as_list, as_object
+from .plain import DICT, LIST, as_list, as_object, parsed
 from .values import Value
 
 
@@ -630,7 +630,7 @@ def _json(_content_type: str | None, body: bytes) -> Object | str:
     if not body or body.isspace():
         return "empty"
     try:
-        found: Any = json.loads(body)
+        found = parsed(body)
     except RecursionError:
         return "nested too deep"
     except (json.JSONDecodeError, UnicodeDecodeError):

@@ -120,8 +120,12 @@ class Ask(Send):
         idle: float | None = None,
         call: Call | None = None,
     ) -> None:
-        super().__init__(place, outgoing, until, idle, call)
+        self.place = place
+        self.outgoing = outgoing
         self.limit = limit
+        self.until = until
+        self.idle = idle
+        self.call = call
 
 
 class Came(Value):

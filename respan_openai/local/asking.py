@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import dropwhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .._core.call import Call, Mode
+from .._core.call import EVENTS, PASS, WHOLE, Call
 from .._core.course import MOST_ATTEMPTS
 from .._core.flow import flow
 from .._core.judge import RULES, Meaning
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
     from .._core.attempt import Outcome
+    from .._core.call import Mode
     from .._core.judge import Verdict
     from .._core.trace import Trace, Tried
     from .reading import Asked
@@ -70,8 +71,8 @@ def call_of(request: Any, asked: Asked) -> Call:
 
 def _mode(asked: Asked) -> Mode:
     if asked.path == "/audio/speech":
-        return Mode.PASS
-    return Mode.EVENTS if asked.streams else Mode.WHOLE
+        return PASS
+    return EVENTS if asked.streams else WHOLE
 
 
 class _Repeats(NamedTuple):
