@@ -897,6 +897,23 @@ async def test_a_replaced_method_can_be_put_back(caller, served, gateway) -> Non
     assert served.seen[0].json["customer_identifier"] == "u1"
 
 
+async def test_a_tracer_of_the_http_client_comes_and_goes(caller, served, gateway, monkeypatch) -> None:
+    """Who replaces the HTTP client's methods sees each request once, and none after he has put them back."""
+    client = wrap(caller.client(), gateway=gateway)
+    http, built, sent = client._client, [], []
+    build_request, send = http.build_request, http.send
+
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            http, "build_request", lambda *args, **options: built.append(1) or build_request(*args, **options)
+        )
+        patched.setattr(http, "send", lambda *args, **options: sent.append(1) or send(*args, **options))
+        await caller.chat(client)
+    await caller.chat(client)
+
+    assert (built, sent, len(served.seen)) == ([1], [1], 2)
+
+
 async def test_its_protocols_are_the_client_s(caller, gateway) -> None:
     """Code tells sync from async clients by their context managers; and copy.copy works as with a plain one."""
     plain = caller.client()
