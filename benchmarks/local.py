@@ -22,7 +22,7 @@ import openai
 from respan_openai import Charge, LocalGateway, MemoryStore, SQLiteStore, Via
 
 from .measure import CONTROL, PLAIN, interleaved
-from .server import answer, running
+from .server import head_and_body, running
 
 
 if TYPE_CHECKING:
@@ -93,11 +93,15 @@ def _family() -> Any:
     return httpx
 
 
-def in_process(model: str) -> Any:
-    """A transport that answers at once, with what the loopback server answers to *model*."""
+def in_process(model: str, *, chunked: bool = False) -> Any:
+    """A transport that answers at once, with what the loopback server answers to *model*.
+
+    The body comes in one piece, or *chunked* as the server sends it.
+    """
     family = _family()
-    head, _, body = answer(model.encode()).partition(b"\r\n\r\n")
-    headers = [tuple(line.split(b": ", 1)) for line in head.split(b"\r\n")[1:]]
+    head, pieces = head_and_body(model)
+    headers = [tuple(line.split(b": ", 1)) for line in head.split(b"\r\n")[1:] if line]
+    body = pieces if chunked else b"".join(pieces)
 
     def respond(_request: Any) -> Any:
         return family.Response(200, headers=headers, content=body)

@@ -87,9 +87,9 @@ class Laps:
         """Seconds on the clock per call."""
         return Spread.of(laps[variant].wall for laps in self._rounds)
 
-    def cpu_ratio(self, variant: str) -> Spread:
-        """CPU of *variant* over plain, within each round."""
-        return Spread.of(laps[variant].cpu / laps[PLAIN].cpu for laps in self._rounds)
+    def cpu_ratio(self, variant: str, over: str = PLAIN) -> Spread:
+        """CPU of *variant* over that of another, within each round."""
+        return Spread.of(laps[variant].cpu / laps[over].cpu for laps in self._rounds)
 
     def wall_ratio(self, variant: str) -> Spread:
         """Same as :meth:`cpu_ratio`, on the clock."""

@@ -38,6 +38,7 @@ LOAD_TARGET_MS = 3.0
 IMPORT_TARGET_MS = 5.0
 
 OURS, VCR, CASSETTER = "respan cassette", "vcrpy", "cassetter"
+CHUNKED = "chunked"
 STREAM_CHUNKS = 50
 RECORDED_CALLS = 100
 _ASK = [{"role": "user", "content": "Which network is the shortest there is?"}]
@@ -79,6 +80,9 @@ def _replayed(name: str, model: str, target: float, seconds: float) -> Iterator[
             OURS: _asks(_wrapped(stack, origin), model),
         }
         inside = {OURS: _ours(folder / "ours.json", origin, model)}
+        if model != "chat":
+            # The others replay a stream in one piece, ours as it came.
+            blocks[CHUNKED] = _asks(_plain(stack, origin, model, chunked=True), model)
         if find_spec("vcr") is not None:
             blocks[VCR] = _asks(_client(stack, origin), model)
             inside[VCR] = _vcr(folder / "vcr.yaml", origin, model)
@@ -86,13 +90,17 @@ def _replayed(name: str, model: str, target: float, seconds: float) -> Iterator[
             blocks[CASSETTER] = _asks(_client(stack, origin), model)
             inside[CASSETTER] = _cassetter(folder / "cassetter.yaml", origin, model)
         laps = interleaved(blocks, seconds, inside)
-    for variant in blocks.keys() - {PLAIN, CONTROL}:
-        ratio, control = laps.cpu_ratio(variant).median, laps.cpu_ratio(CONTROL).median
-        yield Result(f"{name} replayed by {variant}", ratio, control, "x", target)
+    control = laps.cpu_ratio(CONTROL).median
+    for variant in inside:
+        yield Result(f"{name} replayed by {variant}", laps.cpu_ratio(variant).median, control, "x", target)
+    if CHUNKED in blocks:
+        ratio = laps.cpu_ratio(OURS, CHUNKED).median
+        yield Result(f"  over a transport that answers in {STREAM_CHUNKS} chunks", ratio, None, "x")
 
 
-def _plain(stack: ExitStack, origin: str, model: str) -> openai.OpenAI:
-    return _client(stack, origin, http_client=openai.DefaultHttpxClient(transport=in_process(model)))
+def _plain(stack: ExitStack, origin: str, model: str, *, chunked: bool = False) -> openai.OpenAI:
+    transport = in_process(model, chunked=chunked)
+    return _client(stack, origin, http_client=openai.DefaultHttpxClient(transport=transport))
 
 
 def _client(stack: ExitStack, origin: str, **options: Any) -> openai.OpenAI:

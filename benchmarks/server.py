@@ -131,14 +131,22 @@ def running() -> Iterator[str]:
 @cache
 def answer(model: bytes) -> bytes:
     """The complete response, head and body, that *model* names."""
-    kind, _, chunks = model.decode().partition("-")
+    head, pieces = head_and_body(model.decode())
+    if len(pieces) == 1:
+        return head + pieces[0]
+    return b"".join([head, *map(_http_chunk, pieces), _http_chunk(b"")])
+
+
+@cache
+def head_and_body(model: str) -> tuple[bytes, tuple[bytes, ...]]:
+    """The head of the response that *model* names, and its body: several pieces if it is sent in chunks."""
+    kind, _, chunks = model.partition("-")
     if chunks:
-        events = b"".join(_http_chunk(event) for event in _events(int(chunks)))
-        return (
-            _head("Content-Type: text/event-stream", "Transfer-Encoding: chunked") + events + _http_chunk(b"")
+        return _head("Content-Type: text/event-stream", "Transfer-Encoding: chunked"), (
+            *_events(int(chunks)),
         )
     body = _dumped({"chat": _CHAT, "responses": _RESPONSE}[kind])
-    return _head("Content-Type: application/json", f"Content-Length: {len(body)}") + body
+    return _head("Content-Type: application/json", f"Content-Length: {len(body)}"), (body,)
 
 
 def _head(*headers: str) -> bytes:

@@ -27,7 +27,8 @@ from ._borders import a_border, cut
 from ._framing import pieces_of
 from ._shapes import REPAIR, Misshapen, Shape, a_list, a_string
 from ._stream import COMMON, NAMED, RAW, WHOLE, common_in, common_of, stream_of
-from ._styles import utf8
+from ._styles import utf8, written
+from .recording import Chunk
 
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from ._framing import Piece
     from ._shapes import Place
     from ._stream import Stream
-    from .recording import Chunk
 
     Object = dict[str, Any]
 
@@ -149,6 +149,38 @@ def _when(value: Any, size: int, place: Place) -> list[Border]:
     return _when(first, size, (place, 0)) + inner
 
 
+def _plain_events(rows: Sequence[Any], stream: Stream) -> Played | None:
+    """The stream of *rows* if none of them is an exception or holds a border; ``None`` leaves them to :func:`_event`.
+
+    It takes half as long, and most streams are such.
+    """
+    if stream.order or stream.frame.named or not rows:
+        return None
+    shared, style, frame = stream.shared, stream.style, stream.frame
+    # Once for all events, where that is how they begin.
+    head = "" if style.newline or not shared else written(shared, style)[:-1] + style.comma
+    chunks: list[tuple[int, list[bytes]]] = []
+    values: list[Any] = []
+    try:
+        for when, data in rows:
+            value = data if type(data) is str else {**shared, **data}
+            if type(when) is int:
+                chunks.append((when, []))
+            elif when is not None:
+                return None
+            if type(value) is str:
+                text = value
+            elif head and data and shared.keys().isdisjoint(data):
+                text = head + written(data, style)[1:]
+            else:
+                text = written(value, style)
+            chunks[-1][1].append(frame.text(None, text).encode())
+            values.append(value)
+    except (TypeError, ValueError, IndexError):
+        return None  # whatever is wrong is said there
+    return Played(tuple([Chunk(at, b"".join(data)) for at, data in chunks]), values)
+
+
 #: The check for what :func:`kept_events` returns.
 EVENTS: Final = Shape({**COMMON, "events": a_list}, "events")
 
@@ -160,6 +192,9 @@ def played_events(fields: Object, place: Place) -> Played:
         Misshapen: for a row that is no event, or borders that do not fit it.
     """
     stream, here = common_in(fields), (place, "events")
+    plain = _plain_events(fields["events"], stream)
+    if plain is not None:
+        return plain
     events = [_event(row, stream, (here, at)) for at, row in enumerate(fields["events"])]
     begins = accumulate((len(event.data) for event in events), initial=0)
     borders = [

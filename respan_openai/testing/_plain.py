@@ -12,26 +12,30 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-__all__ = ["DEEPEST", "canonical", "is_deep", "plain", "short"]
+__all__ = ["DEEPEST", "canonical", "is_deep", "plain", "short", "writer"]
 
 
 #: Levels of lists and objects beyond which JSON is kept as it came: a cassette's file has a limit of its own.
 DEEPEST: Final = 100
 
-_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+_SAMPLE: Final = {"b": [1, 2.5, None, True], "a": 'é"\u2028'}
 
 
-def _writer() -> Callable[[Any], str]:
-    """``_ENCODER.encode``, which makes an encoder in C for each text; where that is as known, one writes all."""
+def writer(encoder: json.JSONEncoder) -> Callable[[Any], str]:
+    """``encoder.encode``, which makes an encoder in C for each text; where that is as known, one writes all.
+
+    Args:
+        encoder: Without an indent, for values that hold no circle.
+    """
     make: Any = getattr(json.encoder, "c_make_encoder", None)
+    quote = json.encoder.encode_basestring_ascii if encoder.ensure_ascii else json.encoder.encode_basestring
+    signs = encoder.key_separator, encoder.item_separator
     try:
-        chunks = make(
-            None, _ENCODER.default, json.encoder.encode_basestring_ascii, None, ":", ",", True, False, True
-        )
-        is_known = "".join(chunks({"b": [1, 2.5, None], "a": "é"}, 0)) == '{"a":"\\u00e9","b":[1,2.5,null]}'
+        chunks = make(None, encoder.default, quote, None, *signs, encoder.sort_keys, encoder.skipkeys, True)
+        is_known = "".join(chunks(_SAMPLE, 0)) == encoder.encode(_SAMPLE)
     except (TypeError, ValueError):
-        return _ENCODER.encode
-    return (lambda value: "".join(chunks(value, 0))) if is_known else _ENCODER.encode
+        return encoder.encode
+    return (lambda value: "".join(chunks(value, 0))) if is_known else encoder.encode
 
 
 # As Any it narrows nothing to a tuple of unknown.
@@ -63,7 +67,7 @@ def plain(value: Any) -> Any:
 
 
 #: A value, which is as :func:`plain` makes it, as text: the same for values that say the same.
-canonical: Final = _writer()
+canonical: Final = writer(json.JSONEncoder(sort_keys=True, separators=(",", ":")))
 
 
 def short(value: object) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from .._core.plain import is_list, is_object
+from .._core.plain import DICT, as_list
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     Object = dict[str, Any]
     #: Which of the answer's texts, and a piece of it.
@@ -35,27 +35,26 @@ def says(events: Iterable[Any]) -> str | list[str]:
     return whole if len(whole) > 1 else "".join(whole)
 
 
-def _pieces(event: Any) -> Iterator[Piece]:
-    if is_object(event):
-        yield from _of_response(event)
-        yield from _of_choices(event.get("choices"))
+def _pieces(event: Any) -> list[Piece]:
+    if not isinstance(event, DICT):
+        return []
+    found: list[Piece] = []
+    for choice in as_list(event.get("choices")):
+        if isinstance(choice, DICT):
+            delta = choice.get("delta")
+            piece = delta.get("content") if isinstance(delta, DICT) else choice.get("text")
+            if type(piece) is str and piece:
+                found.append(((_index(choice, "index"),), piece))
+    return found if event.get("type") != _DELTA else [*_of_response(event), *found]
 
 
+_DELTA: Final = "response.output_text.delta"
 _INDICES: Final = ("output_index", "content_index")
 
 
-def _of_response(event: Object) -> Iterator[Piece]:
+def _of_response(event: Object) -> list[Piece]:
     piece = event.get("delta")
-    if event.get("type") == "response.output_text.delta" and type(piece) is str:
-        yield tuple(_index(event, name) for name in _INDICES), piece
-
-
-def _of_choices(choices: Any) -> Iterator[Piece]:
-    for choice in filter(is_object, choices if is_list(choices) else ()):
-        delta = choice.get("delta")
-        piece = delta.get("content") if is_object(delta) else choice.get("text")
-        if type(piece) is str and piece:
-            yield (_index(choice, "index"),), piece
+    return [(tuple([_index(event, name) for name in _INDICES]), piece)] if type(piece) is str else []
 
 
 def _index(found: Object, name: str) -> int:

@@ -10,6 +10,7 @@ from json.encoder import JSONEncoder, encode_basestring, encode_basestring_ascii
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ._marks import Spelled
+from ._plain import writer
 from ._shapes import REPAIR, Misshapen
 
 
@@ -71,8 +72,8 @@ STYLES: Final = {
 COMPACT: Final = STYLES["compact"]
 
 #: Where json itself can write what is written, many times faster.
-_ENCODERS: Final = {
-    layout + escapes: JSONEncoder(ensure_ascii=bool(escapes), separators=_LAYOUTS[layout][:2])
+_WRITERS: Final = {
+    layout + escapes: writer(JSONEncoder(ensure_ascii=bool(escapes), separators=_LAYOUTS[layout][:2]))
     for layout in ("compact", "spaced")
     for escapes in ("", " ascii")
 }
@@ -80,8 +81,8 @@ _ENCODERS: Final = {
 
 def written(value: object, style: Style) -> str:
     """*value* as JSON text."""
-    encoder = None if Spelled.exists else _ENCODERS.get(style.name)
-    return encoder.encode(value) if encoder else _WRITING[type(value)](value, style, style.newline)
+    write = None if Spelled.exists else _WRITERS.get(style.name)
+    return write(value) if write else _WRITING[type(value)](value, style, style.newline)
 
 
 def _string(value: str, style: Style, _: str) -> str:

@@ -280,6 +280,23 @@ def test_any_stream_comes_back(pieces, repeat, data) -> None:
 
 
 @given(
+    shared=st.dictionaries(TEXTS, st.integers() | TEXTS, max_size=3),
+    own=st.lists(st.dictionaries(TEXTS, VALUES, max_size=3), min_size=1, max_size=6),
+    separators=st.sampled_from([(",", ":"), (", ", ": ")]),
+    ascii_only=st.booleans(),
+    begins=st.lists(st.booleans(), min_size=7, max_size=7),
+)
+def test_a_stream_of_whole_events_comes_back(shared, own, separators, ascii_only, begins) -> None:
+    """Each event in a chunk of its own or in that of the one before, in any style, with fields in common or without."""
+    texts = [event({**shared, **each}, separators=separators, ensure_ascii=ascii_only) for each in own]
+    data = [text.encode() for text in [*texts, event("[DONE]")]]
+    starts = [0, *(at for at, begin in enumerate(begins[: len(data)]) if begin and at), len(data)]
+    chunks = tuple(Chunk(at, b"".join(data[a:b])) for at, (a, b) in enumerate(pairwise(starts)))
+
+    assert played(fields_of(chunks, EVENTS)) == chunks
+
+
+@given(
     garbage=st.binary(min_size=1, max_size=4),
     contents=st.lists(TEXTS, min_size=1, max_size=3),
     data=st.data(),
