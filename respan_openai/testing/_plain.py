@@ -18,7 +18,8 @@ __all__ = ["DEEPEST", "canonical", "is_deep", "plain", "short", "writer"]
 #: Levels of lists and objects beyond which JSON is kept as it came: a cassette's file has a limit of its own.
 DEEPEST: Final = 100
 
-_SAMPLE: Final = {"b": [1, 2.5, None, True], "a": 'é"\u2028'}
+_TEXT: Final = 'é"\u2028'
+_SAMPLE: Final = {"b": [1, 2.5, None, True], "a": _TEXT}
 
 
 def writer(encoder: json.JSONEncoder) -> Callable[[Any], str]:
@@ -29,10 +30,14 @@ def writer(encoder: json.JSONEncoder) -> Callable[[Any], str]:
     """
     make: Any = getattr(json.encoder, "c_make_encoder", None)
     quote = json.encoder.encode_basestring_ascii if encoder.ensure_ascii else json.encoder.encode_basestring
-    signs = encoder.key_separator, encoder.item_separator
+    colon, comma = encoder.key_separator, encoder.item_separator
+    items = [f'"b"{colon}[1{comma}2.5{comma}null{comma}true]', f'"a"{colon}{quote(_TEXT)}']
+    known = f"{{{comma.join(sorted(items) if encoder.sort_keys else items)}}}"
     try:
-        chunks = make(None, encoder.default, quote, None, *signs, encoder.sort_keys, encoder.skipkeys, True)
-        is_known = "".join(chunks(_SAMPLE, 0)) == encoder.encode(_SAMPLE)
+        chunks = make(
+            None, encoder.default, quote, None, colon, comma, encoder.sort_keys, encoder.skipkeys, True
+        )
+        is_known = "".join(chunks(_SAMPLE, 0)) == known
     except (TypeError, ValueError):
         return encoder.encode
     return (lambda value: "".join(chunks(value, 0))) if is_known else encoder.encode

@@ -154,7 +154,10 @@ def a_request(value: Any, place: Place) -> Question:
         Misshapen: if it is none.
     """
     fields = _SHAPE(value, place)
-    bodies: list[Body] = [make(fields.pop(form)) for form, make in _BODIES.items() if form in fields]
-    if len(bodies) > 1:
+    body: Body = None
+    forms = _BODIES.keys() & fields
+    if len(forms) > 1:
         raise Misshapen(place, f"has more than one of {', '.join(_BODIES)}. {REPAIR}")
-    return Question(**fields, body=bodies[0] if bodies else None)
+    for form in forms:
+        body = _BODIES[form](fields.pop(form))
+    return Question(**fields, body=body)

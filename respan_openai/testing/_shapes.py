@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from itertools import compress
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from .._core.plain import DICT, LIST, is_list, is_object
 
@@ -34,7 +33,6 @@ __all__ = [
     "an_object",
     "anything",
     "deepest",
-    "extent",
     "list_of",
     "pairs",
     "quoted",
@@ -195,30 +193,6 @@ def deepest(value: Any, most: int) -> Place | None:
             break
         level = [child for item in level for child in _INSIDE[type(item)](item) if type(child) in _NESTING]
     return _descent(value, most) if level else None
-
-
-class Extent(NamedTuple):
-    """How much there is in a value: keys of all its objects, and levels of objects and lists."""
-
-    keys: int
-    levels: int
-
-
-def extent(value: Any) -> Extent:
-    """The extent of *value*."""
-    keys = levels = 0
-    level: list[Any] = [value] if type(value) in _NESTING else []
-    while level:
-        inside: list[Any] = []
-        for item in level:
-            if type(item) is DICT:
-                keys += len(item)
-                inside.extend(item.values())
-            else:
-                inside.extend(item)
-        levels += 1
-        level = [*compress(inside, map(_NESTING.__contains__, map(type, inside)))]
-    return Extent(keys, levels)
 
 
 # As Any they narrow nothing to a dict or list of unknown.

@@ -231,5 +231,5 @@ class _File(NamedTuple):
 
 def _recorded(value: Any, place: Place, file: _File) -> Recorded:
     fields = _CALL(value, place)
-    told = {key: fields[key] for key in ANSWER if key in fields}
-    return Recorded(fields["request"], partial(file.answer, told, place), fields.get("origin"))
+    question, origin = fields.pop("request"), fields.pop("origin", None)
+    return Recorded(question, partial(file.answer, fields, place), origin)

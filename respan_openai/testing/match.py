@@ -151,8 +151,9 @@ class Library:
     def _unknown(self, question: Question) -> Reason:
         if not any(shelf.recorded for shelf in self._shelves):
             return "empty"
-        place = self.rules.filed(question).place
-        return "differs" if any(place in shelf.places for shelf in self._shelves) else "path"
+        place = self.rules.place(question)
+        recorded = (each for shelf in self._shelves for each in shelf.recorded)
+        return "differs" if any(place == self.rules.place(each.question) for each in recorded) else "path"
 
     # -- what is in it
 
@@ -206,11 +207,8 @@ class _Shelf:
     """One sequence, with an index from keys to places in it."""
 
     def __init__(self, recorded: Sequence[Recorded], rules: Rules) -> None:
-        filed = [rules.filed(each.question) for each in recorded]
         self.recorded = recorded
-        #: Method and path of each.
-        self.places = {each.place for each in filed}
-        self._keys = [each.key for each in filed]
+        self._keys = [rules.key(each.question) for each in recorded]
         self.counts = Counter(self._keys)
         self.last = {key: at for at, key in enumerate(self._keys)}
         self.rewind()

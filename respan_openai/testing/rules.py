@@ -37,20 +37,8 @@ class Compared(NamedTuple):
 
     @property
     def key(self) -> str:
-        """A hash that is the same for questions that are the same."""
-        return _hashed(canonical(self))
-
-
-class Filed(NamedTuple):
-    """Where a question is found.
-
-    Attributes:
-        key: A hash that is the same for questions that are the same.
-        place: Method and path.
-    """
-
-    key: str
-    place: tuple[str, str]
+        """As :meth:`Rules.key`."""
+        return _key_of(canonical(self))
 
 
 class Rules:
@@ -100,16 +88,14 @@ class Rules:
         return made
 
     def key(self, question: Question) -> str:
-        """A hash that is the same for questions that are the same."""
+        """A text that is the same for questions that are the same, and for no others; a hash of it if it is long."""
         return self._plain_key(question) or self.compared(question).key
 
-    def filed(self, question: Question) -> Filed:
-        """Where *question* is found, as ``compared(question)`` has it."""
-        key = self._plain_key(question)
-        if key is not None:
-            return Filed(key, (question.method, question.path))
-        compared = self.compared(question)
-        return Filed(compared.key, compared.request[:2])
+    def place(self, question: Question) -> tuple[str, str]:
+        """Method and path of *question*, as they are compared."""
+        if self._normalize is not None:
+            question = _normalized(self._normalize, question)
+        return question.method, question.path
 
     def _plain_key(self, question: Question) -> str | None:
         """That of ``compared(question)``, without a copy of what is compared; ``None`` where that is needed."""
@@ -117,7 +103,7 @@ class Rules:
             return None
         text = canonical((_request_of(question), self._tree_of(question)))
         # Mostly no number in it can be written in two ways, and need be made like others.
-        return None if ".0" in text or "e+" in text else _hashed(text)
+        return None if ".0" in text or "e+" in text else _key_of(text)
 
     def compared(self, question: Question) -> Compared:
         """What of *question* is compared under these rules."""
@@ -142,8 +128,12 @@ def _request_of(question: Question) -> tuple[str, str, str]:
     return question.method, question.path, type(question.body).__name__
 
 
-def _hashed(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def _key_of(text: str) -> str:
+    # To hash a short one takes longer than all that is done with it.
+    return text if len(text) <= _SHORT else hashlib.sha256(text.encode()).hexdigest()
+
+
+_SHORT: Final = 1024
 
 
 def _normalized(normalize: Callable[[Question], Question], question: Question) -> Question:

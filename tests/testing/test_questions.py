@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from respan_openai.testing._contents import LONGEST_TEXT
-from respan_openai.testing._plain import DEEPEST, _writer, canonical
+from respan_openai.testing._plain import DEEPEST, canonical, writer
 from respan_openai.testing.questions import question_of
 from respan_openai.testing.recording import Json, Multipart, Part, Question, Raw
 from respan_openai.testing.rules import Rules
@@ -474,12 +474,15 @@ def test_canonical_text_is_that_of_json(value) -> None:
     assert canonical(value) == json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
-@pytest.mark.parametrize("encoder", [None, lambda *_: lambda *_: ["?"]])
-def test_a_python_whose_json_is_another(monkeypatch, encoder) -> None:
+@pytest.mark.parametrize("made", [None, lambda *_: lambda *_: ["?"]])
+@pytest.mark.parametrize(
+    "options", [{"sort_keys": True}, {"ensure_ascii": False}, {"separators": (",", ":")}]
+)
+def test_a_python_whose_json_is_another(monkeypatch, made, options) -> None:
     """Where there is no encoder in C, or none as it is known, the documented one writes the same."""
     value = {"b": [1.5, "é"], "a": None}
     with monkeypatch.context() as patch:
-        patch.setattr(json.encoder, "c_make_encoder", encoder)
-        write = _writer()
+        patch.setattr(json.encoder, "c_make_encoder", made)
+        other = writer(json.JSONEncoder(**options))
 
-    assert write(value) == canonical(value) == '{"a":null,"b":[1.5,"\\u00e9"]}'
+    assert other(value) == writer(json.JSONEncoder(**options))(value) == json.dumps(value, **options)
