@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import struct
+import sys
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from respan_openai.testing._marks import Spelled, marked, number, parsed
+from respan_openai.testing._marks import Spelled, _reader, marked, number, parsed
 from respan_openai.testing._printer import ROW_WIDTH, WIDTH, printed
 from respan_openai.testing._shapes import Misshapen, deepest, show
 
@@ -54,6 +56,65 @@ def refuse(name: str) -> None:
 def test_what_is_printed_is_read(value: object) -> None:
     """Every value that JSON text may be parsed to comes back, with the same types and in the same order."""
     assert repr(parsed(text_of(value), 200)) == repr(value)
+
+
+def outcome(text: str) -> Any:
+    """What *text* is read as, or the kind and the words of its error."""
+    try:
+        return repr(parsed(text, 200))
+    except (ValueError, RecursionError, Misshapen) as exc:
+        return type(exc), str(exc)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": [1, 2.5, null, true, "é\\u00e9"], "b": {}}',
+        *["[" * n + "]" * n for n in (199, 200, 201, 202)],
+        *['{"a":' * n + "{}" + "}" * n for n in (199, 200, 201)],
+        *["[" * n + "1" + "]" * n for n in (199, 200, 201)],
+        "",
+        "1, 2",
+        "{}, {}",
+        "{}], [{}",
+        "]",
+        "[1,]",
+        '{"a": 1, "a": 2}',
+        '{"a": {"b": 1, "\\u0062": 2}}',
+        "[NaN]",
+        "[-Infinity]",
+        "1e400",
+        "-0",
+        "1" * 4300,
+        "1" * 4301,
+        '"\\ud83d"',
+        '"\ud83d"',
+        '"\x01"',
+        "\ufeff{}",
+        "null",
+    ],
+    ids=lambda text: f"{text[:30]!r} of {len(text)}",
+)
+def test_one_reader_is_as_good_as_the_other(text, monkeypatch) -> None:
+    """What jiter reads for speed, and what it refuses, is what ``json`` makes of it, errors word for word."""
+    quickly = outcome(text)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "jiter", None)  # as where it is not installed
+        _reader.cache_clear()
+        slowly = outcome(text)
+    _reader.cache_clear()
+
+    assert quickly == slowly
+
+
+def test_jiter_is_what_reads() -> None:
+    """It is there with every openai that is supported, and knows the limit; else a file takes twice as long to open."""
+    assert _reader(200) is not None
+
+
+def test_a_limit_that_jiter_does_not_know() -> None:
+    """It is not asked to read what may be nested deeper than it should."""
+    assert _reader(100) is None
 
 
 @given(value=VALUES)
