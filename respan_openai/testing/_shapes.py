@@ -160,16 +160,16 @@ class Shape:
         self._kinds = {
             key: check.kind if isinstance(check, OfKind) else None for key, check in checks.items()
         }
-        self._required = frozenset(required)
+        self._required = required
 
     def __call__(self, value: Any, place: Place) -> dict[str, Any]:
-        fields: dict[str, Any] = an_object(value, place)
+        fields: dict[str, Any] = value if type(value) is DICT else an_object(value, place)
         checks, kinds = self._checks, self._kinds
         if not fields.keys() <= checks.keys():
             self._refuse_unknown(fields, place)
-        if not self._required <= fields.keys():
-            missing = next(key for key in self._checks if key in self._required and key not in fields)
-            raise Misshapen(place, f"lacks {quoted(missing)}. {REPAIR}")
+        for key in self._required:
+            if key not in fields:
+                raise Misshapen(place, f"lacks {quoted(key)}. {REPAIR}")
         return {
             # Most values are strings and numbers: none of them needs a call.
             key: item if type(item) is kinds[key] else checks[key](item, (place, key))
