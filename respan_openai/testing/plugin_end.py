@@ -27,7 +27,7 @@ def conclude(run: Run, session: pytest.Session, exit_code: int) -> list[str]:
     Orphans that are errors make a run that passed fail.
     """
     summary = run.ledger.summary()
-    lines = [*([summary] if summary else []), *_outgrown(run, session), *_refused(run, session)]
+    lines = [*([summary] if summary else []), *_outgrown(run, session), *_refused(run, session), *_first(run)]
     if run.settings.orphans == "ignore" and not run.settings.report:
         return lines
     why = why_partial(session.config) or _why_unfinished(run, exit_code)
@@ -59,6 +59,27 @@ def _refused(run: Run, session: pytest.Session) -> list[str]:
         "respan: recorded with errors; if a test is not about one, record it again:",
         *(f"  {relative(Path(path), start)}: {status}" for path, _, status in found),
     ]
+
+
+def _first(run: Run) -> list[str]:
+    """Who has just recorded the first cassettes of a folder is told how a review folds them."""
+    if not run.ledger.saved:
+        return []
+    places = sorted(place for name in run.ledger.missing if (place := _unfolded(name)))
+    head = "respan: the first cassettes; so that a review folds them, add to .gitattributes:"
+    return [head, *(f"  {place}/** linguist-generated" for place in places)] if places else []
+
+
+def _unfolded(name: str) -> str:
+    """The folder *name* as git names it; empty if it is in no repository, or there are no cassettes, or it is told."""
+    folder = Path(name).resolve()
+    above = [each for each in folder.parents if (each / ".git").exists()]
+    if not above or not folder.is_dir():
+        return ""
+    told = [each / ".gitattributes" for each in folder.parents if each.is_relative_to(above[0])]
+    if any(b"linguist-generated" in path.read_bytes() for path in told if path.is_file()):
+        return ""
+    return folder.relative_to(above[0]).as_posix()
 
 
 def _why_unfinished(run: Run, exit_code: int) -> str:

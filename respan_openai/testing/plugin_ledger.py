@@ -22,7 +22,7 @@ __all__ = ["Ledger"]
 
 #: What is added, and what is united.
 _SUMS: Final = ("replayed", "live", "unused", "saved", "faults", "idle", "seconds")
-_SETS: Final = ("outgrown", "refused", "folders", "collected", "passed", "unread", "partial")
+_SETS: Final = ("outgrown", "refused", "folders", "missing", "collected", "passed", "unread", "partial")
 
 
 @dataclass(kw_only=True)
@@ -41,6 +41,7 @@ class Ledger:
         outgrown: Path of each cassette that is kept with recordings which its test has not asked for.
         refused: Path of each cassette that was recorded with an answer that is an error, and its status.
         folders: Where there are cassettes.
+        missing: Where there were none yet when the tests were collected.
         collected: Node ids of all tests.
         passed: Node ids of those that passed.
         unread: Node ids of files that were skipped as a whole.
@@ -58,6 +59,7 @@ class Ledger:
     outgrown: set[str] = field(default_factory=set[str])
     refused: set[str] = field(default_factory=set[str])
     folders: set[str] = field(default_factory=set[str])
+    missing: set[str] = field(default_factory=set[str])
     collected: set[str] = field(default_factory=set[str])
     passed: set[str] = field(default_factory=set[str])
     unread: set[str] = field(default_factory=set[str])

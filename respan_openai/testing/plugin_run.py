@@ -83,8 +83,9 @@ class Run:
         self.ledger.collected.add(item.nodeid)
         self._named.update((item.path.parent, name) for name in names_in(item))
         folder = str(item.path.parent / self.settings.folder)
-        if folder not in self.ledger.folders and os.path.isdir(folder):  # noqa: PTH112 -- asked for every test
-            self.ledger.folders.add(folder)
+        if folder not in self.ledger.folders and folder not in self.ledger.missing:
+            is_there = os.path.isdir(folder)  # noqa: PTH112 -- asked for every folder with tests
+            (self.ledger.folders if is_there else self.ledger.missing).add(folder)
 
     @contextmanager
     def around(self, item: pytest.Item) -> Generator[None]:

@@ -14,6 +14,7 @@ def test_what_travels_between_processes() -> None:
     ledger.passed |= {"b", "a"}
     ledger.outgrown |= {"/a.json"}
     ledger.refused |= {"/a.json: 401"}
+    ledger.missing |= {"/cassettes"}
 
     portable = json.loads(json.dumps(ledger.portable()))
     other = Ledger()

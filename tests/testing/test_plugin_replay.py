@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 from urllib.parse import quote
 
 import pytest
@@ -289,6 +290,25 @@ def test_errors_that_were_recorded(project) -> None:
     result = project.run()
     result.assert_outcomes(passed=2)
     result.stdout.no_fnmatch_line("*recorded with errors*")
+
+
+def test_the_first_cassettes_of_a_repository(project) -> None:
+    """Who records them is told, once, how a review folds them; not where that is done, nor where there is no git."""
+    project.write(test_a="def test_one(ask, respan_cassette): ask('Hi')")
+    told = "*linguist-generated*"
+
+    project.record().stdout.no_fnmatch_line(told)
+    shutil.rmtree(project.path / "cassettes")
+    (project.path / ".git").mkdir()
+    project.record().stdout.fnmatch_lines([
+        "respan: the first cassettes; so that a review folds them, add to .gitattributes:",
+        "  cassettes/** linguist-generated",
+    ])  # fmt: skip
+    project.record("--respan-record=rewrite").stdout.no_fnmatch_line(told)
+    project.run().stdout.no_fnmatch_line(told)
+    shutil.rmtree(project.path / "cassettes")
+    (project.path / ".gitattributes").write_text("cassettes/** linguist-generated\n")
+    project.record().stdout.no_fnmatch_line(told)
 
 
 def test_recordings_that_new_may_leave_over(project) -> None:
