@@ -20,6 +20,7 @@ from respan_openai._core.health import forget
 sys.path.insert(0, str(Path(__file__).parent))
 
 from doubles import Told, Upstream
+from faults.ports import refused_port
 
 
 if TYPE_CHECKING:
@@ -150,6 +151,13 @@ def provider() -> Iterator[Upstream]:
     upstream = Upstream()
     yield upstream
     upstream.close()
+
+
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    """An origin that refuses connections; of a server that was closed, another process may get the port."""
+    with refused_port() as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture

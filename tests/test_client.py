@@ -596,13 +596,12 @@ async def test_a_detail_that_is_no_text_is_not_shown(caller, served, gateway, de
     assert caught.value.body == {"detail": detail}
 
 
-async def test_only_gateways_are_quoted(caller, served, provider) -> None:
+async def test_only_gateways_are_quoted(caller, nobody, provider) -> None:
     """What a provider says, after the gateway was asked in vain or without it, is left to the SDK."""
-    served.close()
     provider.behave = lambda _seen: reply(401, {"detail": "said by a provider"})
     client = wrap(
         caller.client(base_url=provider.origin + "/v1"),
-        gateway=Gateway("rk-gateway-canary", served.origin),
+        gateway=Gateway("rk-gateway-canary", nobody),
         fallbacks=[DIRECT],
     )
 
@@ -616,10 +615,9 @@ async def test_only_gateways_are_quoted(caller, served, provider) -> None:
     assert len(provider.seen) == 2
 
 
-async def test_a_gateway_that_is_not_there(caller, gateway, served) -> None:
+async def test_a_gateway_that_is_not_there(caller, nobody) -> None:
     """A refused connection is the SDK's APIConnectionError, about the SDK's own request."""
-    served.close()
-    client = wrap(caller.client(), gateway=gateway)
+    client = wrap(caller.client(), gateway=Gateway("rk-gateway-canary", nobody))
 
     with pytest.raises(openai.APIConnectionError) as caught:
         await caller.chat(client)

@@ -138,11 +138,10 @@ def test_the_http_library_s_log_shows_no_key(library, served, caplog) -> None:
     client.close()
 
 
-def test_frames_of_a_traceback_hold_no_key(library, served) -> None:
+def test_frames_of_a_traceback_hold_no_key(library, nobody) -> None:
     """Error reporters collect the locals of each frame; ours show no key."""
-    served.close()
     client = wrap(
-        openai.OpenAI(http_client=library.Client(), max_retries=0), gateway=Gateway("rk-gw", served.origin)
+        openai.OpenAI(http_client=library.Client(), max_retries=0), gateway=Gateway("rk-gw", nobody)
     )
 
     with pytest.raises(openai.APIConnectionError) as caught:
