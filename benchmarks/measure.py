@@ -92,7 +92,7 @@ class Laps:
         return Spread.of(laps[variant].cpu / laps[over].cpu for laps in self._rounds)
 
     def wall_ratio(self, variant: str) -> Spread:
-        """Same as :meth:`cpu_ratio`, on the clock."""
+        """Wall time of *variant* over plain, within each round."""
         return Spread.of(laps[variant].wall / laps[PLAIN].wall for laps in self._rounds)
 
     def cpu_added(self, variant: str) -> Spread:

@@ -132,7 +132,7 @@ def running() -> Iterator[str]:
 def answer(model: bytes) -> bytes:
     """The complete response, head and body, that *model* names."""
     head, pieces = head_and_body(model.decode())
-    if len(pieces) == 1:
+    if b"-" not in model:
         return head + pieces[0]
     return b"".join([head, *map(_http_chunk, pieces), _http_chunk(b"")])
 

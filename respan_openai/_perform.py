@@ -237,14 +237,15 @@ class Blocking(_Performer):
         self._shorten(until)
         alarm = _Alarm(response, until, self._timeout["read"], self._sent)
         keeps = keeps_content(response)
+        packed = is_packed(response)
+        if packed or not keeps:
+            bound(response, limit, alarm)
         with alarm:
-            if is_packed(response):
-                bound(response, limit, alarm)
+            if packed:
                 body = _joined(response, limit)
             elif keeps:
                 body = b"".join(within(response.stream, limit, alarm))
             else:
-                bound(response, limit, alarm)
                 return response.read()  # type: ignore[no-any-return]
             response.close()
         return filled(response, body, keeps=keeps)
@@ -328,13 +329,14 @@ class Awaiting(_Performer):
             return _small(await response.aread(), limit)
         self._shorten(until)
         keeps = keeps_content(response)
-        if is_packed(response):
+        packed = is_packed(response)
+        if packed or not keeps:
             bound(response, limit)
+        if packed:
             body = await _ajoined(response, limit)
         elif keeps:
             body = b"".join([chunk async for chunk in awithin(response.stream, limit)])
         else:
-            bound(response, limit)
             return await response.aread()  # type: ignore[no-any-return]
         await response.aclose()
         return filled(response, body, keeps=keeps)

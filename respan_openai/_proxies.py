@@ -56,7 +56,8 @@ class _HttpProxy(_Proxy):
 
     def __init__(self, client: Any, shim: Shim, carriers: dict[Any, Any]) -> None:
         super().__init__(client)
-        # Together, because an attribute of a proxy takes several times as long as one of anything else.
+        # Together, because an attribute of a proxy takes several times as long as one of anything else. So it is for
+        # all proxies here: what they stand for is what they were made for, whatever becomes of ``__wrapped__``.
         self._self_route = shim, client, carriers
 
     def build_request(self, *args: Any, **options: Any) -> Any:
@@ -174,7 +175,7 @@ class _Resource(_Proxy):
     def __init__(self, wrapped: Any, shim: Shim) -> None:
         super().__init__(wrapped)
         self._self_shim = shim
-        # What was handed out before, and the instance's own attributes: together, as above.
+        # What was handed out before, and the instance's own attributes.
         self._self_made: tuple[dict[str, Any], dict[str, Any]] = {}, vars(wrapped)
 
     def _self_make(self, name: str) -> Any:

@@ -907,6 +907,9 @@ async def test_a_tracer_of_the_http_client_comes_and_goes(caller, served, gatewa
         )
         patched.setattr(http, "send", lambda *args, **options: sent.append(1) or send(*args, **options))
         await caller.chat(client)
+        assert {"build_request", "send"}.isdisjoint(
+            vars(http.__wrapped__)
+        )  # the user's own client is left alone
     await caller.chat(client)
 
     assert (built, sent, len(served.seen)) == ([1], [1], 2)

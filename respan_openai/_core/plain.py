@@ -1,4 +1,4 @@
-"""What parsed JSON holds, asked for by kind: bodies come from strangers, and any place may hold anything."""
+"""JSON read, and what it holds asked for by kind: bodies come from strangers, and any place may hold anything."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def parsed(body: bytes) -> Any:
     """Same as ``json.loads(body)``, which asks four functions first what *body* may be if it is not UTF-8.
 
     Raises:
-        ValueError: if it is no JSON, holds a number with more digits than Python converts, or is not UTF-8.
+        ValueError: if it is no JSON in UTF-8, UTF-16 or UTF-32, or holds a number with more digits than Python converts.
         RecursionError: if it is nested too deep.
     """
     try:

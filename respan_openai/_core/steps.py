@@ -120,6 +120,7 @@ class Ask(Send):
         idle: float | None = None,
         call: Call | None = None,
     ) -> None:
+        # Not by super(), which takes as long as all of this, in each call.
         self.place = place
         self.outgoing = outgoing
         self.limit = limit

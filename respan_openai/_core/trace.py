@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .judge import Meaning
@@ -143,7 +142,6 @@ class Trace:
 _CACHE = {"hit": True, "miss": False}
 
 
-@lru_cache(maxsize=256)
 def _plain(text: str | None) -> str | None:
     """*text* if it can stand in a header and be shown: not with control characters, which act on terminals."""
     return text if text is not None and text.isascii() and text.isprintable() else None

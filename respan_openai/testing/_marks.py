@@ -199,7 +199,8 @@ _MARKS: Final = (("$", '"$'), ("\\", "\\u0024"))
 def _reader(most: int) -> Callable[[str], Any] | None:
     """A reader that refuses repeated keys, a bare ``NaN`` and more than *most* levels, much faster than :func:`_any`.
 
-    ``None`` where jiter (PyPI), on which openai depends, is missing after all, or would let more levels pass.
+    ``None`` where jiter (PyPI), on which openai depends, is missing after all, would let more levels pass, lacks an
+    option, or reads escapes wrong, as 0.4.0 does.
     """
 
     def read(text: str) -> Any:
@@ -210,6 +211,8 @@ def _reader(most: int) -> Callable[[str], Any] | None:
     try:
         from jiter import from_json
 
+        if read('"\\u2028"') != "\u2028":
+            return None
         read("[" * (most + 1) + "]" * (most + 1))
     except (ImportError, TypeError):
         return None

@@ -35,7 +35,15 @@ def writer(encoder: json.JSONEncoder) -> Callable[[Any], str]:
     known = f"{{{comma.join(sorted(items) if encoder.sort_keys else items)}}}"
     try:
         chunks = make(
-            None, encoder.default, quote, None, colon, comma, encoder.sort_keys, encoder.skipkeys, True
+            None,
+            encoder.default,
+            quote,
+            None,
+            colon,
+            comma,
+            encoder.sort_keys,
+            encoder.skipkeys,
+            encoder.allow_nan,
         )
         is_known = "".join(chunks(_SAMPLE, 0)) == known
     except (TypeError, ValueError):

@@ -195,7 +195,6 @@ def deepest(value: Any, most: int) -> Place | None:
     return _descent(value, most) if level else None
 
 
-# As Any they narrow nothing to a dict or list of unknown.
 _NESTING: Final = frozenset({DICT, LIST})
 _INSIDE: Final[dict[Any, Callable[[Any], Any]]] = {dict: dict[str, Any].values, list: list[Any].__iter__}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -67,19 +68,30 @@ def _first(run: Run) -> list[str]:
         return []
     places = sorted(place for name in run.ledger.missing if (place := _unfolded(name)))
     head = "respan: the first cassettes; so that a review folds them, add to .gitattributes:"
-    return [head, *(f"  {place}/** linguist-generated" for place in places)] if places else []
+    return [head, *(f"  {place} linguist-generated" for place in places)] if places else []
 
 
 def _unfolded(name: str) -> str:
-    """The folder *name* as git names it; empty if it is in no repository, or there are no cassettes, or it is told."""
+    """A pattern of git's for the folder *name*; empty if that is in no repository, holds no cassettes, or is told."""
     folder = Path(name).resolve()
     above = [each for each in folder.parents if (each / ".git").exists()]
     if not above or not folder.is_dir():
         return ""
-    told = [each / ".gitattributes" for each in folder.parents if each.is_relative_to(above[0])]
-    if any(b"linguist-generated" in path.read_bytes() for path in told if path.is_file()):
+    files = [each / ".gitattributes" for each in folder.parents if each.is_relative_to(above[0])]
+    try:
+        lines = [
+            line
+            for path in files
+            if path.is_file()
+            for line in path.read_text("utf-8", "replace").splitlines()
+        ]
+    except OSError:
         return ""
-    return folder.relative_to(above[0]).as_posix()
+    told = (line for line in lines if folder.name in line and not line.lstrip().startswith("#"))
+    if any("linguist-generated" in re.split(r"[\s=]+", line) for line in told):
+        return ""
+    place = f"{folder.relative_to(above[0]).as_posix()}/**"
+    return f'"{place}"' if " " in place else place
 
 
 def _why_unfinished(run: Run, exit_code: int) -> str:

@@ -133,6 +133,7 @@ def _key_of(text: str) -> str:
     return text if len(text) <= _SHORT else hashlib.sha256(text.encode()).hexdigest()
 
 
+#: Characters of a text that is its own key.
 _SHORT: Final = 1024
 
 

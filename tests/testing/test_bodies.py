@@ -391,6 +391,16 @@ def test_the_frame_is_told_once(piece, said) -> None:
     assert isinstance(fields["events"][0][1], dict)
 
 
+def test_an_event_that_says_a_shared_field_itself() -> None:
+    """Written by hand: its own value stands in the place of the shared one, once."""
+    rows_ = [[1, {"model": "b", "choices": []}], [2, {}]]
+
+    first, second = played({"sse": {"shared": {"model": "a", "id": "c"}, "events": rows_}})
+
+    assert first == Chunk(1, b'data: {"model":"b","id":"c","choices":[]}\n\n')
+    assert second == Chunk(2, b'data: {"model":"a","id":"c"}\n\n')
+
+
 def test_borders_within_events() -> None:
     """An event that comes with the one before has no time; a chunk that begins inside of one has its byte."""
     one = event({"a": 1}).encode()

@@ -307,7 +307,12 @@ def test_the_first_cassettes_of_a_repository(project) -> None:
     project.record("--respan-record=rewrite").stdout.no_fnmatch_line(told)
     project.run().stdout.no_fnmatch_line(told)
     shutil.rmtree(project.path / "cassettes")
-    (project.path / ".gitattributes").write_text("cassettes/** linguist-generated\n")
+    (project.path / ".gitattributes").write_text(
+        "poetry.lock linguist-generated\n# cassettes linguist-generated\n"
+    )
+    project.record().stdout.fnmatch_lines([told])
+    shutil.rmtree(project.path / "cassettes")
+    (project.path / ".gitattributes").write_text("cassettes/** linguist-generated=true\n")
     project.record().stdout.no_fnmatch_line(told)
 
 

@@ -112,6 +112,15 @@ def test_jiter_is_what_reads() -> None:
     assert _reader(200) is not None
 
 
+def test_a_jiter_that_reads_escapes_wrong(monkeypatch) -> None:
+    """As 0.4.0 does, which openai 1.68 accepts: it is not asked again."""
+    with monkeypatch.context() as patch:
+        patch.setattr("jiter.from_json", lambda *_, **__: ["\u00e2\u0080\u00a8"])
+        _reader.cache_clear()
+        assert parsed('"\\u2028"', 200) == "\u2028"
+    _reader.cache_clear()
+
+
 def test_a_limit_that_jiter_does_not_know() -> None:
     """It is not asked to read what may be nested deeper than it should."""
     assert _reader(100) is None

@@ -460,6 +460,15 @@ def test_nothing_raises_and_nothing_collapses(
     assert Rules().key(question) != Rules().key(other)
 
 
+@pytest.mark.parametrize("length", [1, 1000, 2000, 100_000])
+def test_keys_of_long_questions(length) -> None:
+    """All of a text counts, however long it is, and what is equal is found behind it."""
+    text, rules = "x" * length, Rules()
+
+    assert rules.key(ask({"a": text + "a"})) != rules.key(ask({"a": text + "b"}))
+    assert rules.key(ask({"a": text, "b": 1})) == rules.key(ask({"b": 1.0, "a": text}))
+
+
 # -- as text
 
 
