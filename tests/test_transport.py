@@ -416,6 +416,27 @@ async def test_an_answer_of_a_class_of_its_own(
     assert encoding == "gzip" or isinstance(raw.http_response, Own)
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+@pytest.mark.parametrize("is_own", [False, True])
+async def test_no_answer_of_any_class_is_larger_than_the_limit(
+    caller, library, gateway, encoding: str, is_own: bool
+) -> None:
+    """``Limits(body=...)`` holds for what was packed and for what was not, whoever reads it."""
+    kind = type("Own", (library.Response,), {}) if is_own else library.Response
+    body = json.dumps(chat("a" * 5000)).encode()
+    sent = gzip.compress(body) if encoding == "gzip" else body
+
+    def answer(_request: object) -> object:
+        headers = {"content-type": "application/json", "content-encoding": encoding}
+        return kind(200, headers=headers, stream=library.ByteStream(sent))
+
+    http = caller.http(transport=library.MockTransport(answer))
+    client = wrap(caller.client(http_client=http), gateway=gateway, limits=Limits(body=4000))
+
+    with pytest.raises(LimitExceeded):
+        await caller.chat(client)
+
+
 async def test_how_long_an_answer_took(caller, served, gateway) -> None:
     """``elapsed`` is there once an answer was read, whole or as a stream, as a plain client has it."""
     client = wrap(caller.client(), gateway=gateway)

@@ -277,6 +277,18 @@ def test_normalize_makes_both_sides_comparable() -> None:
     assert library.used[0].question == ask({"T": "A1"})
 
 
+def test_a_miss_is_told_by_the_path_that_is_compared() -> None:
+    """A recording of another path that ``normalize`` makes the same one differs in its body, not in its path."""
+    rules = Rules(normalize=lambda question: question._replace(path="/n"))
+
+    found = Library(recorded("a", path="/one"), rules).take(ask("b", path="/two"))
+    other = Library(recorded("a", path="/one")).take(ask("b", path="/two"))
+
+    assert isinstance(found, Miss)
+    assert isinstance(other, Miss)
+    assert (found.reason, other.reason) == ("differs", "path")
+
+
 def test_normalize_must_give_a_question() -> None:
     """A forgotten return is told as such."""
     with pytest.raises(CassetteError, match=r"^normalize returned NoneType instead of a Question; return"):
