@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from enum import Enum
 from functools import lru_cache
-from typing import Any, Final, cast
+from typing import Any, Final
 
+from .plain import as_object, parsed
 from .values import Value
 
 
@@ -256,10 +257,9 @@ def with_string(body: bytes, key: str, value: str) -> bytes:
 def parse_object(body: bytes | None) -> dict[str, Any]:
     """The JSON object in *body*, or an empty one if it holds anything else."""
     try:
-        parsed: Any = json.loads(body or b"{}")
+        return as_object(parsed(body or b"{}"))
     except (ValueError, RecursionError):
         return {}
-    return cast("dict[str, Any]", parsed) if isinstance(parsed, dict) else {}
 
 
 def dump_object(value: object) -> bytes:

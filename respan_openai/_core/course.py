@@ -34,7 +34,7 @@ MOST_ATTEMPTS = 5
 #: Added to what a server asked us to wait, as a share of it, so that not all who were told the same come back at once.
 JITTER = 0.1
 
-# A member looked up on its class costs more than all that is done with it (CPython 3.11).
+# By names of their own, as the members of ``Mode`` in ``call``.
 _OPEN, _PROBE = Entry.OPEN, Entry.PROBE
 
 _TOO_MANY_REQUESTS = 429
