@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 import wrapt
 from openai import APIStatusError, AsyncStream, Stream
 
+from ._building import Builder
 from ._context import attach, newest
 from ._core.call import PASS, WHOLE
 from ._delivery import ERROR, quote
@@ -59,10 +60,11 @@ class _HttpProxy(_Proxy):
         # Together, because an attribute of a proxy takes several times as long as one of anything else. So it is for
         # all proxies here: what they stand for is what they were made for, whatever becomes of ``__wrapped__``.
         self._self_route = shim, client, carriers
+        self._self_build = Builder(client).build
 
     def build_request(self, *args: Any, **options: Any) -> Any:
         """As the client's own; here because wrapt looks for what is not only after a lookup has failed."""
-        return self._self_route[1].build_request(*args, **options)
+        return self._self_build(*args, **options)
 
 
 def _follows(client: Any, options: dict[str, Any]) -> bool:

@@ -51,6 +51,7 @@ LADDER = [
     "fallbacks",
     "_controls",
     "_families",
+    "_building",
     "_bodies",
     "_tapes",
     "_drive",
