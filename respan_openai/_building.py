@@ -30,6 +30,9 @@ _LENGTH = b"content-length"
 #: Templates that a client keeps. It needs a few, unless its calls bring headers that are never the same.
 _MOST = 32
 
+#: All that a request has which was built from bytes (httpx2/_models.py, ``Request``).
+_FIELDS = frozenset({"_content", "extensions", "headers", "method", "stream", "url"})
+
 
 class _Template(Value):
     """A request without its body; *at* is the place of its length among the headers."""
@@ -95,25 +98,34 @@ class Builder:
 
     def _keep(self, key: tuple[Any, ...], request: Any) -> None:
         at = place_of(request.headers, _LENGTH)
-        if at is None or any(pair is not None and _is_length(pair[0]) for pair in key[2:]):
+        said = any(pair is not None and _is_length(pair[0]) for pair in key[2:])
+        if said or at is None or not self._is_known(request):
             return
         if len(self._templates) >= _MOST:
             self._templates.clear()
         headers = self._family.Headers(request.headers)  # nobody else's: a hook may change the request's
         self._templates[key] = _Template(request.method, request.url, headers, at)
 
+    def _is_known(self, request: Any) -> bool:
+        """Whether nothing would be lost of *request* by making another of the same fields."""
+        return request.__class__ is self._family.Request and _names_in(request) == _FIELDS
+
     def _filled(self, template: _Template, content: bytes, timeout: Any) -> Any:
         family = self._family
-        request = family.Request(
-            template.method,
-            template.url,
-            headers=template.headers,
-            stream=family.ByteStream(content),
-            extensions={"timeout": family.Timeout(timeout).as_dict()},
-        )
-        put_value(request.headers, template.at, b"%d" % len(content))
-        request.read()
+        headers = family.Headers(template.headers)
+        put_value(headers, template.at, b"%d" % len(content))
+        request: Any = object.__new__(family.Request)  # whose __init__ would do all of it again
+        request.method = template.method
+        request.url = template.url
+        request.headers = headers
+        request.extensions = {"timeout": family.Timeout(timeout).as_dict()}
+        request.stream = family.ByteStream(content)
+        request._content = content  # noqa: SLF001 -- see _FIELDS
         return request
+
+
+def _names_in(request: object) -> frozenset[str]:
+    return frozenset(vars(request))
 
 
 def _is_length(name: str | bytes) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING, Any, cast
 
 import openai
@@ -91,6 +91,14 @@ class _Parsed:
         return partial, (json.loads, self._body)
 
 
+@cache
+def _guard() -> type[Guard]:
+    # Needed for what is not read whole; and to import what is there already takes longer than to make one.
+    from ._guard import Guard
+
+    return Guard
+
+
 def stream_of(
     request: Any,
     trace: Trace,
@@ -104,8 +112,6 @@ def stream_of(
 
     *ended* is told when that is over; *resume* is asked for chunks to go on with after a break.
     """
-    from ._guard import Guard  # needed for what is not read whole
-
     response, held, watch = cast("Any", outcome.answer), outcome.held, outcome.watch
     response.extensions.pop(READ, None)  # it is held
     # The response will hold the outcome, by its guard. In a circle it would stay open when its reader forgets it.
@@ -113,7 +119,7 @@ def stream_of(
     if watch is None:
         resume = None
     trace.deliver(outcome.tried, response.headers)
-    guard = Guard(
+    guard = _guard()(
         watch,
         sum(map(len, held or ())),
         request=request,

@@ -98,8 +98,9 @@ class _Performer:
             if left <= 0:
                 raise self._overdue(left)
             most = left * _SLACK
-            if None in own.values() or max(own.values(), default=0.0) > most:
-                timeout |= {name: left for name, seconds in own.items() if seconds is None or seconds > most}
+            for name, seconds in own.items():
+                if seconds is None or seconds > most:
+                    timeout[name] = left
 
     def _built(self, step: Send, own: Any) -> Any:
         request = rebuilt(own, step.outgoing, self._mark, self._timeout)

@@ -7,6 +7,7 @@ a stream, the head of a body that the caller streams himself. Up to there nothin
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
@@ -243,14 +244,20 @@ def _judged(asking: Asking, body: bytes) -> Outcome:
     return outcome
 
 
+@cache
+def _watch() -> type[Watch]:
+    # Many programs never stream; and to import what is there already takes longer than to make one.
+    from .sse import Watch
+
+    return Watch
+
+
 def _events(asking: Asking, answer: Answer) -> Generator[Any, Any, Outcome]:
     kind = answer.headers.get("content-type")
     if kind is not None and "event-stream" not in kind:
         return (yield from _no_events(asking, answer))
-    from .sse import Watch  # many programs never stream
-
     outcome = Outcome(answer)
-    watch = Watch(asking.call.path, max_event=asking.plan.limits.event)
+    watch = _watch()(asking.call.path, max_event=asking.plan.limits.event)
     held: list[bytes] = []
     outcome.held, outcome.watch, outcome.over = held, watch, False
     room = asking.plan.limits.held
@@ -299,11 +306,9 @@ def _no_events(asking: Asking, answer: Answer) -> Generator[Any, Any, Outcome]:
     if parse_object(asking.call.body).get("stream") is not True:  # a field of that name elsewhere in the body
         outcome.over = False
         return outcome
-    from .sse import Watch  # as above
-
     body = yield Read(answer, asking.plan.limits.body, asking.until)
     asking.answer = None
-    watch = Watch(asking.call.path, max_event=asking.plan.limits.event)
+    watch = _watch()(asking.call.path, max_event=asking.plan.limits.event)
     watch.feed(body)
     watch.close()
     outcome.held, outcome.watch = [body], watch

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from .judge import end_flag
-from .plain import as_object, as_objects
+from .plain import DICT, LIST, as_object
 from .steps import EventTooLarge
 
 
@@ -555,29 +555,35 @@ class Watch:
         if error and self._fail(error):
             return False
         self._note(chunk)
-        return sum(map(self._choice, as_objects(chunk.get("choices")))) > 0
+        content = False
+        choices: Any = chunk.get("choices")
+        if isinstance(choices, LIST):
+            for choice in choices:
+                # Not by as_object: the first of these is waited for, and each call counts.
+                content |= self._choice(choice if isinstance(choice, DICT) else {})
+        return content
 
     def _choice(self, choice: Json) -> bool:
-        delta, index = as_object(choice.get("delta")), choice.get("index", 0)
-        ended = self._ended(index if isinstance(index, int) else 0, choice.get("finish_reason"))
+        found: Any = choice.get("delta")
+        delta: Json = found if isinstance(found, DICT) else {}
+        index, reason = choice.get("index", 0), choice.get("finish_reason")
+        place = index if isinstance(index, int) else 0
+        ended = isinstance(reason, str) and reason != ""
+        if ended or place not in self.finish:
+            self._note_end(place, reason if ended else None)
         text = delta.get("content")
         if text and index == 0 and isinstance(text, str):
             self._keep(text)
-        others = choice.get("logprobs") or any(map(delta.get, delta.keys() - _PLAIN_KEYS))
-        if others or index != 0 or not isinstance(text, _TEXT_OR_NONE):
+        others = not delta.keys() <= _PLAIN_KEYS and any(map(delta.get, delta.keys() - _PLAIN_KEYS))
+        if others or choice.get("logprobs") or index != 0 or not isinstance(text, _TEXT_OR_NONE):
             self.plain = False
         return ended or any(map(delta.get, _CONTENT_KEYS))
 
-    def _ended(self, index: int, reason: object) -> bool:
-        ended = isinstance(reason, str) and reason != ""
-        if ended or index not in self.finish:
-            self._note_end(index, cast("str", reason) if ended else None)
-        return ended
-
     def _note_end(self, index: int, reason: str | None) -> None:
-        finish = {**self.finish, index: reason}
-        # Nearly all streams are so for most of their time: they share it.
-        self.finish = _ONE_BEGAN if finish == _ONE_BEGAN else finish
+        if reason is None and index == 0 and not self.finish:
+            self.finish = _ONE_BEGAN  # nearly all streams are so for most of their time: they share it
+        else:
+            self.finish = {**self.finish, index: reason}
 
     def _responses(self, name: str | None, event: Json) -> bool:
         """Whether *event* is content."""
@@ -595,8 +601,9 @@ class Watch:
     def _note(self, thing: Json) -> None:
         if thing.get("id") == "request_breakdown":  # Respan's summary, whose model is none
             return
-        usage, model = as_object(thing.get("usage")), thing.get("model")
-        self.usage = usage or self.usage
+        usage, model = thing.get("usage"), thing.get("model")
+        if usage and isinstance(usage, DICT):
+            self.usage = usage
         if isinstance(model, str) and model and model != self.model:
             self.model, self._template = model, None
 
