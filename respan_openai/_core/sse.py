@@ -236,6 +236,10 @@ def _is_padding(piece: bytes) -> bool:
 _FITS = {_NUMBER: _is_number, _PADDING: _is_padding}
 
 
+#: What most text is: of ASCII, printable, without a quote or a backslash.
+_is_usual_text: Final = re.compile(rb"[ !#-[\]-~]+").fullmatch
+
+
 def _is_string(piece: bytes) -> bool:
     """Whether *piece* can stand between the quotes of a JSON string, as :mod:`json` reads it."""
     try:
@@ -419,14 +423,14 @@ class Watch:
         Raises:
             EventTooLarge: if an event has grown beyond ``max_event``. Nothing after it is looked at.
         """
-        if self._skim(chunk):
+        if self.skim(chunk):
             return
         at, size = 0, len(chunk)
         while at < size and not self._over:
             cut = chunk.find(self._gap, at)
             end = size if cut < 0 else cut + len(self._gap)
             piece = chunk[at:end]
-            if not self._skim(piece):
+            if not self.skim(piece):
                 self._study(piece)
             at = end
 
@@ -435,20 +439,20 @@ class Watch:
         if not self._over:
             self._read(self._decoder.close())
 
-    def _skim(self, event: bytes) -> bool:
-        """Count *event* without parsing it, if it fits the template; otherwise nothing is done.
+    def skim(self, event: bytes) -> bool:
+        """Same as :meth:`feed`, and True, if *event* fits the template, so that it need not be parsed; else nothing.
 
-        Several events in one chunk are refused at the first newline, before anything costs more.
+        Several events in one chunk are refused at the first quote, before anything costs more.
         """
         if self._ready is None:
             return False
         head, holes, last, tail, width, keep = self._ready
         text = event.removeprefix(head).removesuffix(tail)
-        if len(event) - len(text) != width or _LF in text or len(event) > self._max:
+        if len(event) - len(text) != width or len(event) > self._max:
             return False
         if holes:
             text = _text_in(text, holes, last)
-        if not text or not _is_string(text):
+        if not (_is_usual_text(text) or (text and _LF not in text and _is_string(text))):
             return False
         if keep:
             self._text += text

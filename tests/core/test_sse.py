@@ -633,7 +633,7 @@ def test_the_usual_event_is_not_parsed(path, piece) -> None:
     watch = watched(piece, piece, path=path)
     other = piece.replace(b"Hello", rb" \"w\u00f6rld\" " + "✓".encode())
 
-    assert not watch._skim(piece[:-1])
+    assert not watch.skim(piece[:-1])
     with pytest.MonkeyPatch.context() as patch:
         patch.delattr(json, "loads")
         feed_all(watch, piece, other, other * 3)
@@ -646,9 +646,9 @@ def test_the_first_content_is_not_kept_waiting() -> None:
     watch = watched(HELLO)
 
     assert watch.content == 1
-    assert not watch._skim(HELLO)
+    assert not watch.skim(HELLO)
     watch.feed(HELLO)
-    assert watch._skim(HELLO)
+    assert watch.skim(HELLO)
 
 
 def test_a_template_follows_the_stream() -> None:
@@ -658,7 +658,7 @@ def test_a_template_follows_the_stream() -> None:
         piece = event(chunk(delta(content="Hello"), created=second))
         for _ in range(5):
             watch.feed(piece)
-        assert watch._skim(piece)
+        assert watch.skim(piece)
 
     assert watch.content == 18
 
@@ -700,7 +700,7 @@ def test_events_that_make_no_template(piece) -> None:
     """Those that say more than a text, or that leave something for the events after them."""
     watch = watched(piece, piece)
 
-    assert not watch._skim(piece)
+    assert not watch.skim(piece)
     watch.feed(piece)
     assert state(watch) == state(watched(piece, piece, piece, exact=True))
 
@@ -733,7 +733,7 @@ def test_what_fits_and_what_does_not(number, text, padding, fits) -> None:
     other = piece.replace(b"12", number.encode()).replace(b"Hello", text.encode())
     other = other.replace(b"aB3", padding.encode())
 
-    assert watched(piece, piece, path=RESPONSES)._skim(other) == fits
+    assert watched(piece, piece, path=RESPONSES).skim(other) == fits
     assert state(watched(piece, piece, other, piece, path=RESPONSES)) == state(
         watched(piece, piece, other, piece, path=RESPONSES, exact=True)
     )
