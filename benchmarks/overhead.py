@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 
 WRAPPED = "wrapped"
+#: Wrapped, in a block that was made and entered before.
+IN_PARAMS = "params()"
 PARAMS = RespanParams(
     customer_identifier="user_123", thread_identifier="t-1", metadata={"run": 7, "tier": "pro"}
 )
@@ -234,14 +236,6 @@ def _awaited_at_once(runner: asyncio.Runner, client: Any, call: Call) -> Block:
     return lambda calls: runner.run(block(calls), context=copy_context())
 
 
-def _in_params(block: Block) -> Block:
-    def covered(calls: int) -> object:
-        with params(**PARAMS):
-            return block(calls)
-
-    return covered
-
-
 # --- the cases -------------------------------------------------------------
 
 
@@ -275,14 +269,15 @@ def _awaited(runner: asyncio.Runner, clients: Clients, seconds: float) -> Iterat
 
 
 def _with_params(blocks: dict[str, Block]) -> dict[str, Block]:
-    return {**blocks, "params()": _in_params(blocks[WRAPPED])}
+    return {**blocks, IN_PARAMS: blocks[WRAPPED]}
 
 
 def _calls(
     name: str, blocks: Mapping[str, Block], seconds: float, *, calls: int = 1, target: float = CALL_TARGET
 ) -> Iterator[Row]:
     """A row for each wrapped variant; *calls* says how many the block counts as one."""
-    laps = interleaved(blocks, seconds)
+    block = params(**PARAMS)
+    laps = interleaved(blocks, seconds, {IN_PARAMS: lambda: block})
     for variant in [variant for variant in blocks if variant not in {PLAIN, CONTROL}]:
         shown = name if variant == WRAPPED else f"{name}, {variant}"
         yield _ratio(shown, laps, variant, calls=calls, target=target)
