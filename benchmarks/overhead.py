@@ -276,8 +276,8 @@ def _calls(
     name: str, blocks: Mapping[str, Block], seconds: float, *, calls: int = 1, target: float = CALL_TARGET
 ) -> Iterator[Row]:
     """A row for each wrapped variant; *calls* says how many the block counts as one."""
-    block = params(**PARAMS)
-    laps = interleaved(blocks, seconds, {IN_PARAMS: lambda: block})
+    covering = params(**PARAMS)
+    laps = interleaved(blocks, seconds, {IN_PARAMS: lambda: covering})
     for variant in [variant for variant in blocks if variant not in {PLAIN, CONTROL}]:
         shown = name if variant == WRAPPED else f"{name}, {variant}"
         yield _ratio(shown, laps, variant, calls=calls, target=target)

@@ -2,66 +2,79 @@
 
 What the calls of a client differ in is the body; their URL and headers are the same over and over. Merging those takes
 the library longer than everything else that is done here for a call, so it is asked once: what it made is the template
-of all that ask for the same.
+of all that ask for the same. A template has no body. It has the headers, with the keys in them, and lives as long as
+the client, which has them too.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from types import FunctionType, MethodType
+from typing import Any
 
 from ._core.values import Value
-from ._families import family_of, pairs_in, place_of, put_value
-
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from ._families import family_of, has_header, pairs_in, place_of, put_value
 
 
 #: What the SDK hands over for a call whose body is in memory (openai/_base_client.py, ``_build_request``).
 _NEEDED = frozenset({"content", "headers", "method", "timeout", "url"})
 _KNOWN = _NEEDED | {"files", "params"}
 
-#: Methods of a client that have a say in what it builds.
+#: Methods and properties of a client that have a say in what it builds from an absolute URL.
 _BUILDERS = ("build_request", "_merge_cookies", "_merge_headers", "_merge_queryparams", "_merge_url")
+_DEFAULTS = ("cookies", "headers", "params")
 
 _LENGTH = b"content-length"
-
-#: Templates that a client keeps. It needs a few, unless its calls bring headers that are never the same.
-_MOST = 32
 
 #: All that a request has which was built from bytes (httpx2/_models.py, ``Request``).
 _FIELDS = frozenset({"_content", "extensions", "headers", "method", "stream", "url"})
 
+#: Templates that a client keeps. It needs a few, unless its calls bring headers that are never the same.
+_MOST_TEMPLATES = 32
+
+
+class _Key(tuple[Any, ...]):
+    """All on which a request depends but its body and its timeouts."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<key>"  # the headers in it hold credentials
+
 
 class _Template(Value):
-    """A request without its body; *at* is the place of its length among the headers."""
+    """A request without its body; *length_at* is the place of its length among the headers."""
 
-    def __init__(self, method: str, url: Any, headers: Any, at: int) -> None:
+    def __init__(self, method: str, url: Any, headers: Any, length_at: int) -> None:
         self.method = method
         self.url = url
         self.headers = headers
-        self.at = at
+        self.length_at = length_at
+
+    def __repr__(self) -> str:
+        return "<template>"  # as above
 
 
 class Builder:
     """Builds what ``client.build_request`` builds.
 
-    The client does it itself where somebody replaced or derived a method that has a say in it, and for requests that
-    are not the plain ones of the SDK: with uploads, cookies or a query, or with a body that is not in memory.
+    The client does it itself where that is not the library's own method any more, where its class has changed what
+    has a say in it, and for requests that are not the plain ones of the SDK: with uploads, cookies or a query, with a
+    relative URL, or with a body that is not in memory.
     """
 
     def __init__(self, client: Any) -> None:
         self._client = client
         self._family = family = family_of(client)
-        self._method = _library_method(family, client.__class__)
+        self._own = client.build_request if _is_library_s(family, client.__class__) else None
+        self._urls = frozenset({family.URL, str})
         self._timeouts = frozenset({family.Timeout, float, int, type(None)})
-        self._templates: dict[tuple[Any, ...], _Template] = {}
+        self._templates: dict[_Key, _Template] = {}
 
     def build(self, *args: Any, **options: Any) -> Any:
         """As ``Client.build_request``."""
         build = self._client.build_request
-        key = None if args else self._key(build, options)
+        key = None if args else self._key_of(build, options)
         if key is None:
             return build(*args, **options)
         try:
@@ -71,17 +84,22 @@ class Builder:
         if template is not None:
             return self._filled(template, options["content"], options["timeout"])
         request = build(**options)
-        self._keep(key, request)
+        # Another thread may have changed the client's headers meanwhile.
+        if self._key_of(build, options) == key:
+            self._keep(key, request, options["headers"])
         return request
 
-    def _key(self, build: Any, options: dict[str, Any]) -> tuple[Any, ...] | None:
-        """All on which the request depends but its body and its timeouts; ``None`` if it depends on more."""
+    def _key_of(self, build: Any, options: dict[str, Any]) -> _Key | None:
+        """The key of a request that may have a template; ``None`` for one that the client builds."""
         client = self._client
         if (
-            getattr(build, "__func__", build) is not self._method
+            # By type, too, because a wrapper made with wrapt is equal to what it wraps.
+            type(build) is not MethodType
+            or build != self._own
             or not _NEEDED <= options.keys() <= _KNOWN
             or type(options["content"]) is not bytes
-            or not options["content"]  # its length would stand elsewhere
+            or not options["content"]  # its length would stand elsewhere (Request._prepare)
+            or type(options["url"]) not in self._urls
             or type(options["timeout"]) not in self._timeouts
             or options.get("params") is not None
             or options.get("files") is not None
@@ -94,26 +112,29 @@ class Builder:
             headers = pairs_in(headers)
         elif headers.__class__ is not list:
             return None
-        return options["method"], str(options["url"]), *pairs_in(client.headers), None, *headers
+        return _Key((options["method"], str(options["url"]), *pairs_in(client.headers), None, *headers))
 
-    def _keep(self, key: tuple[Any, ...], request: Any) -> None:
-        at = place_of(request.headers, _LENGTH)
-        said = any(pair is not None and _is_length(pair[0]) for pair in key[2:])
-        if said or at is None or not self._is_known(request):
+    def _keep(self, key: _Key, request: Any, headers: Any) -> None:
+        length_at = place_of(request.headers, _LENGTH)
+        if (
+            length_at is None
+            or not key[1].startswith(("https://", "http://"))
+            or not (isinstance(headers, self._family.Headers) or all(map(_is_plain, headers)))
+            or has_header(self._family.Headers(headers), _LENGTH)
+            or has_header(self._client.headers, _LENGTH)
+            or request.__class__ is not self._family.Request
+            or _names_in(request) != _FIELDS
+        ):
             return
-        if len(self._templates) >= _MOST:
+        if len(self._templates) >= _MOST_TEMPLATES:
             self._templates.clear()
-        headers = self._family.Headers(request.headers)  # nobody else's: a hook may change the request's
-        self._templates[key] = _Template(request.method, request.url, headers, at)
-
-    def _is_known(self, request: Any) -> bool:
-        """Whether nothing would be lost of *request* by making another of the same fields."""
-        return request.__class__ is self._family.Request and _names_in(request) == _FIELDS
+        own = self._family.Headers(request.headers)  # a hook may change the request's
+        self._templates[key] = _Template(request.method, request.url, own, length_at)
 
     def _filled(self, template: _Template, content: bytes, timeout: Any) -> Any:
         family = self._family
         headers = family.Headers(template.headers)
-        put_value(headers, template.at, b"%d" % len(content))
+        put_value(headers, template.length_at, b"%d" % len(content))
         request: Any = object.__new__(family.Request)  # whose __init__ would do all of it again
         request.method = template.method
         request.url = template.url
@@ -124,16 +145,20 @@ class Builder:
         return request
 
 
+def _is_plain(header: Any) -> bool:
+    """Whether *header* is what it says: a subclass may be encoded otherwise than it compares."""
+    return header.__class__ is tuple and {*map(type, header)} == {str}
+
+
 def _names_in(request: object) -> frozenset[str]:
     return frozenset(vars(request))
 
 
-def _is_length(name: str | bytes) -> bool:
-    return (name if isinstance(name, bytes) else name.encode()).lower() == _LENGTH
-
-
-def _library_method(family: Any, cls: type[Any]) -> Callable[..., Any] | None:
-    """``build_request`` of *cls* if that, and all that it calls on itself, is the library's own code."""
+def _is_library_s(family: Any, cls: type[Any]) -> bool:
+    """Whether all of *cls* that has a say in a request is the library's own code."""
     own = vars(sys.modules.get(f"{family.__name__}._client", sys))
-    methods = [getattr(cls, name, None) for name in _BUILDERS]
-    return methods[0] if all(getattr(each, "__globals__", None) is own for each in methods) else None
+    functions = [
+        *(getattr(cls, name, None) for name in _BUILDERS),
+        *(getattr(getattr(cls, name, None), "fget", None) for name in _DEFAULTS),
+    ]
+    return all(type(each) is FunctionType and each.__globals__ is own for each in functions)

@@ -92,8 +92,8 @@ class _Parsed:
 
 
 @cache
-def _guard() -> type[Guard]:
-    # Needed for what is not read whole; and to import what is there already takes longer than to make one.
+def _guard_class() -> type[Guard]:
+    # Only bodies that are not read whole need one; else as for the class of the watch (_core/attempt.py).
     from ._guard import Guard
 
     return Guard
@@ -119,7 +119,7 @@ def stream_of(
     if watch is None:
         resume = None
     trace.deliver(outcome.tried, response.headers)
-    guard = _guard()(
+    guard = _guard_class()(
         watch,
         sum(map(len, held or ())),
         request=request,

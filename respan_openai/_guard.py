@@ -112,7 +112,7 @@ class Guard:
         if watch is None:
             return chunk
         if not watch.skim(chunk):  # nearly always; and a call less for each chunk
-            watch.feed(chunk)
+            watch.look_into(chunk)
         if watch.garbage is not None:
             self._check_readable(watch)
         # As watch.progress, without a call for each chunk.

@@ -245,7 +245,7 @@ def _judged(asking: Asking, body: bytes) -> Outcome:
 
 
 @cache
-def _watch() -> type[Watch]:
+def _watch_class() -> type[Watch]:
     # Many programs never stream; and to import what is there already takes longer than to make one.
     from .sse import Watch
 
@@ -257,7 +257,7 @@ def _events(asking: Asking, answer: Answer) -> Generator[Any, Any, Outcome]:
     if kind is not None and "event-stream" not in kind:
         return (yield from _no_events(asking, answer))
     outcome = Outcome(answer)
-    watch = _watch()(asking.call.path, max_event=asking.plan.limits.event)
+    watch = _watch_class()(asking.call.path, max_event=asking.plan.limits.event)
     held: list[bytes] = []
     outcome.held, outcome.watch, outcome.over = held, watch, False
     room = asking.plan.limits.held
@@ -308,7 +308,7 @@ def _no_events(asking: Asking, answer: Answer) -> Generator[Any, Any, Outcome]:
         return outcome
     body = yield Read(answer, asking.plan.limits.body, asking.until)
     asking.answer = None
-    watch = _watch()(asking.call.path, max_event=asking.plan.limits.event)
+    watch = _watch_class()(asking.call.path, max_event=asking.plan.limits.event)
     watch.feed(body)
     watch.close()
     outcome.held, outcome.watch = [body], watch

@@ -423,8 +423,11 @@ class Watch:
         Raises:
             EventTooLarge: if an event has grown beyond ``max_event``. Nothing after it is looked at.
         """
-        if self.skim(chunk):
-            return
+        if not self.skim(chunk):
+            self.look_into(chunk)
+
+    def look_into(self, chunk: bytes) -> None:
+        """As :meth:`feed`, for a chunk that was skimmed in vain."""
         at, size = 0, len(chunk)
         while at < size and not self._over:
             cut = chunk.find(self._gap, at)
@@ -440,9 +443,9 @@ class Watch:
             self._read(self._decoder.close())
 
     def skim(self, event: bytes) -> bool:
-        """Same as :meth:`feed`, and True, if *event* fits the template, so that it need not be parsed; else nothing.
+        """Count *event* if it fits the template, so that it need not be parsed. Returns whether it does.
 
-        Several events in one chunk are refused at the first quote, before anything costs more.
+        Several events in one chunk are refused at the first quote or newline, before anything costs more.
         """
         if self._ready is None:
             return False
@@ -451,7 +454,7 @@ class Watch:
         if len(event) - len(text) != width or len(event) > self._max:
             return False
         if holes:
-            text = _text_in(text, holes, last)
+            text = b"" if _LF in text else _text_in(text, holes, last)
         if not (_is_usual_text(text) or (text and _LF not in text and _is_string(text))):
             return False
         if keep:

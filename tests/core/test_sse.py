@@ -131,6 +131,8 @@ def test_what_is_content_in_a_chat(fields, content, plain) -> None:
         (chunk(delta(1, content="a")), 1, False),
         (chunk(delta(0, content="a"), delta(1, content="b")), 1, False),
         (chunk(delta("x", content="a")), 1, False),
+        (chunk(delta(0, content="a"), delta(0, content="")), 1, True),
+        (chunk({"index": 0, "delta": "x"}), 0, True),
         (chunk({"delta": {"content": "a"}}), 1, True),
         (chunk({"index": 0, "delta": None}), 0, True),
         (chunk(None, 1, "x"), 0, True),
@@ -639,6 +641,28 @@ def test_the_usual_event_is_not_parsed(path, piece) -> None:
         feed_all(watch, piece, other, other * 3)
 
     assert state(watch) == state(watched(piece, piece, piece, *[other] * 4, path=path, exact=True))
+
+
+def test_only_what_json_reads_so_is_not_parsed() -> None:
+    """Each byte between two letters: counted or parsed, with the same outcome."""
+    for byte in range(256):
+        other = HELLO.replace(b"Hello", b"a%cb" % byte)
+        assert state(watched(HELLO, HELLO, other, HELLO)) == state(
+            watched(HELLO, HELLO, other, HELLO, exact=True)
+        ), byte
+
+
+def test_choices_that_are_none_begin_nothing() -> None:
+    """An object or a text in the place of the list is no answer that could end."""
+    for choices in ({"delta": {"content": "a"}}, "ab", 7, True):
+        assert not watched(event({"choices": choices})).finish
+
+
+def test_usage_stays_when_an_empty_one_follows() -> None:
+    """Some providers send one with each event."""
+    watch = watched(event(chunk(usage={"total_tokens": 1})), event(chunk(usage={})), event(chunk(usage=7)))
+
+    assert watch.usage == {"total_tokens": 1}
 
 
 def test_the_first_content_is_not_kept_waiting() -> None:
