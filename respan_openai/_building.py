@@ -66,7 +66,7 @@ class Builder:
     def __init__(self, client: Any) -> None:
         self._client = client
         self._family = family = family_of(client)
-        self._own = client.build_request if _is_library_s(family, client.__class__) else None
+        self._own = client.build_request if _is_unchanged(family, client.__class__) else None
         self._urls = frozenset({family.URL, str})
         self._timeouts = frozenset({family.Timeout, float, int, type(None)})
         self._templates: dict[_Key, _Template] = {}
@@ -154,7 +154,7 @@ def _names_in(request: object) -> frozenset[str]:
     return frozenset(vars(request))
 
 
-def _is_library_s(family: Any, cls: type[Any]) -> bool:
+def _is_unchanged(family: Any, cls: type[Any]) -> bool:
     """Whether all of *cls* that has a say in a request is the library's own code."""
     own = vars(sys.modules.get(f"{family.__name__}._client", sys))
     functions = [
