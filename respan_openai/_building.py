@@ -13,7 +13,7 @@ from types import FunctionType, MethodType
 from typing import Any
 
 from ._core.values import Value
-from ._families import family_of, has_header, pairs_in, place_of, put_value
+from ._families import family_of, pairs_in
 
 
 #: What the SDK hands over for a call whose body is in memory (openai/_base_client.py, ``_build_request``).
@@ -24,7 +24,8 @@ _KNOWN = _NEEDED | {"files", "params"}
 _BUILDERS = ("build_request", "_merge_cookies", "_merge_headers", "_merge_queryparams", "_merge_url")
 _DEFAULTS = ("cookies", "headers", "params")
 
-_LENGTH = b"content-length"
+#: As both families write it (httpx2/_content.py, ``encode_content``).
+_LENGTH = "Content-Length"
 
 #: All that a request has which was built from bytes (httpx2/_models.py, ``Request``).
 _FIELDS = frozenset({"_content", "extensions", "headers", "method", "stream", "url"})
@@ -43,13 +44,12 @@ class _Key(tuple[Any, ...]):
 
 
 class _Template(Value):
-    """A request without its body; *length_at* is the place of its length among the headers."""
+    """A request without its body; among its headers is the length of another."""
 
-    def __init__(self, method: str, url: Any, headers: Any, length_at: int) -> None:
+    def __init__(self, method: str, url: Any, headers: Any) -> None:
         self.method = method
         self.url = url
         self.headers = headers
-        self.length_at = length_at
 
     def __repr__(self) -> str:
         return "<template>"  # as above
@@ -115,26 +115,25 @@ class Builder:
         return _Key((options["method"], str(options["url"]), *pairs_in(client.headers), None, *headers))
 
     def _keep(self, key: _Key, request: Any, headers: Any) -> None:
-        length_at = place_of(request.headers, _LENGTH)
         if (
-            length_at is None
-            or not key[1].startswith(("https://", "http://"))
+            not key[1].startswith(("https://", "http://"))
             or not (isinstance(headers, self._family.Headers) or all(map(_is_plain, headers)))
-            or has_header(self._family.Headers(headers), _LENGTH)
-            or has_header(self._client.headers, _LENGTH)
+            or _LENGTH in self._family.Headers(headers)
+            or _LENGTH in self._client.headers
+            or _LENGTH not in request.headers
             or request.__class__ is not self._family.Request
-            or _names_in(request) != _FIELDS
+            or request.__dict__.keys() != _FIELDS
         ):
             return
         if len(self._templates) >= _MOST_TEMPLATES:
             self._templates.clear()
         own = self._family.Headers(request.headers)  # a hook may change the request's
-        self._templates[key] = _Template(request.method, request.url, own, length_at)
+        self._templates[key] = _Template(request.method, request.url, own)
 
     def _filled(self, template: _Template, content: bytes, timeout: Any) -> Any:
         family = self._family
         headers = family.Headers(template.headers)
-        put_value(headers, template.length_at, b"%d" % len(content))
+        headers[_LENGTH] = str(len(content))  # in its place
         request: Any = object.__new__(family.Request)  # whose __init__ would do all of it again
         request.method = template.method
         request.url = template.url
@@ -148,10 +147,6 @@ class Builder:
 def _is_plain(header: Any) -> bool:
     """Whether *header* is what it says: a subclass may be encoded otherwise than it compares."""
     return header.__class__ is tuple and {*map(type, header)} == {str}
-
-
-def _names_in(request: object) -> frozenset[str]:
-    return frozenset(vars(request))
 
 
 def _is_unchanged(family: Any, cls: type[Any]) -> bool:

@@ -170,20 +170,6 @@ def has_header(headers: Any, name: bytes) -> bool:
     return name.decode() in headers
 
 
-def place_of(headers: Any, name: bytes) -> int | None:
-    """Where *name*, in lower case, stands for :func:`put_value`; ``None`` if it does not, or not once."""
-    if not _is_usual(headers.__class__):
-        return None
-    names = [*map(_LOWERED, headers._list)]  # noqa: SLF001 -- see _is_usual
-    return names.index(name) if names.count(name) == 1 else None
-
-
-def put_value(headers: Any, at: int, value: bytes) -> None:
-    """Set the header at a place that :func:`place_of` has found."""
-    listed = headers._list  # noqa: SLF001 -- see _is_usual
-    listed[at] = (*listed[at][:2], value)
-
-
 def pairs_in(headers: Any) -> Raw:
     """Same as ``headers.raw``, which looks at each header in Python, where they are usual."""
     if _is_usual(headers.__class__):

@@ -581,8 +581,13 @@ class Watch:
         text = delta.get("content")
         if text and index == 0 and isinstance(text, str):
             self._keep(text)
-        others = not delta.keys() <= _PLAIN_KEYS and any(map(delta.get, delta.keys() - _PLAIN_KEYS))
-        if others or choice.get("logprobs") or index != 0 or not isinstance(text, _TEXT_OR_NONE):
+        others = delta.keys() - _PLAIN_KEYS
+        if (
+            (others and any(map(delta.get, others)))
+            or choice.get("logprobs")
+            or index != 0
+            or not isinstance(text, _TEXT_OR_NONE)
+        ):
             self.plain = False
         return ended or any(map(delta.get, _CONTENT_KEYS))
 
